@@ -1,0 +1,1 @@
+"""What the sidecar of a run does to its requests and answers."""

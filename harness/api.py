@@ -1,0 +1,183 @@
+"""The configuration of an evaluation and the shape of its results, as the reference system names them.
+
+A mistake raises pydantic's ValidationError (a ValueError) that names the field, the value and the nearest valid name.
+"""
+
+import re
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from harness.adapters.adapter_config import AdapterConfig
+from harness.strict import StrictModel, nearest
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+class EndpointType(StrEnum):
+    """What an endpoint speaks. `undefined` means: see the suffix of its URL."""
+
+    UNDEFINED = "undefined"
+    CHAT = "chat"
+    COMPLETIONS = "completions"
+    COMPLETIONS_LOGPROB = "completions_logprob"
+    EMBEDDING = "embedding"
+
+
+class ApiEndpoint(StrictModel):
+    """The model server under evaluation.
+
+    `url` is an origin, `…/v1` or a full endpoint URL: all three mean the same server. `api_key_name` is the NAME of an
+    environment variable; `api_key` means the same thing. `adapter_config` None gives the sidecar's default pipeline.
+    """
+
+    url: str
+    model_id: str | None = None
+    api_key_name: str | None = None
+    api_key: str | None = Field(default=None, exclude=True, repr=False)
+    type: EndpointType | None = None
+    stream: bool | None = None
+    adapter_config: AdapterConfig | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_key_name(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        names = [data[key] for key in ("api_key_name", "api_key") if data.get(key) is not None]
+        if len(names) == 2 and names[0] != names[1]:
+            raise ValueError("api_key and api_key_name differ; they mean the same thing, so give one of them")
+        return data | {"api_key_name": names[0], "api_key": names[0]} if names else data
+
+    @field_validator("api_key_name", "api_key")
+    @classmethod
+    def _name_not_key(cls, value: str | None) -> str | None:
+        # The value is not shown: who gets here may have pasted the key itself.
+        if value is not None and not _VARIABLE.fullmatch(value):
+            raise ValueError(
+                "the value is not the name of an environment variable; put the key into a variable, "
+                "for example with `export MY_KEY=…`, and give its name here: 'MY_KEY'"
+            )
+        return value
+
+    @field_validator("type", mode="before")
+    @classmethod
+    def _known_type(cls, value: Any) -> Any:
+        if isinstance(value, str) and value not in list(EndpointType):
+            raise ValueError(f"unknown endpoint type {value!r}{nearest(value, EndpointType)}")
+        return value
+
+    @field_validator("url")
+    @classmethod
+    def _usable_url(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if "@" in parts.netloc:
+            raise ValueError("url holds a user name or password; put the key into a variable and use api_key_name")
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError(f"url {value!r} is not an http URL; write it like 'http://localhost:8080/v1'")
+        return value
+
+    def speaks(self) -> EndpointType:
+        """The endpoint's type: the one given, else the one its URL ends with, else chat."""
+        if self.type is not None and self.type is not EndpointType.UNDEFINED:
+            return self.type
+        path = urlsplit(self.url).path.rstrip("/")
+        if path.endswith("/chat/completions"):
+            return EndpointType.CHAT
+        if path.endswith("/completions"):
+            return EndpointType.COMPLETIONS
+        return EndpointType.EMBEDDING if path.endswith("/embeddings") else EndpointType.CHAT
+
+
+class EvaluationTarget(StrictModel):
+    """What is evaluated."""
+
+    api_endpoint: ApiEndpoint
+
+
+class ConfigParams(StrictModel):
+    """How a task is run. None means: as the task says.
+
+    `limit_samples`: an int is that many samples, a float in (0, 1] a share. `request_timeout` is in seconds, none by
+    default. `max_retries` counts repetitions after a transport error. `parallelism` is requests in flight.
+    """
+
+    limit_samples: int | float | None = None
+    max_new_tokens: int | None = Field(default=None, ge=1)
+    max_retries: int | None = Field(default=None, ge=0)
+    parallelism: int | None = Field(default=None, ge=1)
+    task: str | None = None
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    request_timeout: float | None = Field(default=None, gt=0)
+    top_p: float | None = Field(default=None, ge=0, le=1)
+    extra: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("limit_samples", mode="before")
+    @classmethod
+    def _sane_limit(cls, value: Any) -> Any:
+        if isinstance(value, bool):
+            raise ValueError(f"limit_samples {value!r} is neither a number of samples nor a share")
+        if isinstance(value, int) and value < 1:
+            raise ValueError(f"limit_samples {value} asks for no samples; give 1 or more, or leave it out for all")
+        if isinstance(value, float) and not 0 < value <= 1:
+            raise ValueError(
+                f"limit_samples {value} is not a share in (0, 1]; a number of samples is written without '.'"
+            )
+        return value
+
+
+class EvaluationConfig(StrictModel):
+    """Which task to run (`type`), how, and where its files go (None: a new folder under ./evalside-results)."""
+
+    type: str
+    output_dir: Path | None = None
+    params: ConfigParams = Field(default_factory=ConfigParams)
+
+
+class _Result(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class ScoreStats(_Result):
+    """Of the scores of single samples. `variance` and `stddev` are the population's.
+
+    `stderr` is that of the mean: the sample standard deviation (n - 1) over the root of n; None below two samples.
+    """
+
+    count: int | None = None
+    sum: float | None = None
+    sum_squared: float | None = None
+    min: float | None = None
+    max: float | None = None
+    mean: float | None = None
+    variance: float | None = None
+    stddev: float | None = None
+    stderr: float | None = None
+
+
+class Score(_Result):
+    """One number with the statistics behind it."""
+
+    value: float
+    stats: ScoreStats = Field(default_factory=ScoreStats)
+
+
+class MetricResult(_Result):
+    """The scores of one metric, by name."""
+
+    scores: dict[str, Score]
+
+
+class TaskResult(_Result):
+    """The metrics of one task, by name. `errors` counts samples that got no answer; no other metric includes those."""
+
+    metrics: dict[str, MetricResult]
+
+
+class EvaluationResult(_Result):
+    """What `evaluate()` gives: results by task name."""
+
+    tasks: dict[str, TaskResult]

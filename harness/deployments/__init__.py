@@ -1,0 +1,1 @@
+"""Model servers that the harness starts itself."""

@@ -1,0 +1,35 @@
+"""What can go wrong in a run. Every message names the thing, its value and the way out."""
+
+from pydantic import ValidationError
+
+
+class HarnessError(Exception):
+    """Base of all errors of the harness."""
+
+
+class ConfigurationError(HarnessError, ValueError):
+    """A setting is wrong, or one setting contradicts another. Nothing was started."""
+
+
+class StartError(HarnessError):
+    """A process that the harness starts (the sidecar, a model server) did not come up."""
+
+
+class EndpointError(HarnessError):
+    """The endpoint refuses every request of this run (401, 403, 404) or cannot be reached: going on is pointless."""
+
+
+class EvaluationError(HarnessError):
+    """The run ended and not one sample was answered."""
+
+
+def explain(error: ValidationError) -> str:
+    """One line per mistake: the dotted field, what is wrong, and the value unless it may be a secret."""
+    lines = []
+    for problem in error.errors(include_url=False):
+        field = ".".join(str(part) for part in problem["loc"])
+        message = problem["msg"].removeprefix("Value error, ")
+        ours = problem["type"] in {"value_error", "missing"}  # ours name the value where it is safe to
+        line = message if ours else f"{message} (got {problem['input']!r})"
+        lines.append(f"{field}: {line}" if field else line)
+    return "\n".join(lines)

@@ -1,0 +1,144 @@
+"""A child process that is waited for, logged to a private file, and always stopped."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Self
+
+import httpx
+
+from harness.errors import StartError
+
+_POLL_S = 0.1
+_TAIL_LINES = 20
+
+
+@dataclass(frozen=True)
+class Command:
+    """What to start: a name for messages, the arguments, the environment (None: ours), inherited descriptors."""
+
+    name: str
+    argv: Sequence[str]
+    env: Mapping[str, str] | None = None
+    pass_fds: Sequence[int] = ()
+
+
+class ChildProcess:
+    """Runs a command while the `with` block is open. Its output goes to `log_path` (0600).
+
+    Leaving the block sends SIGTERM, and SIGKILL to what is left of it after `grace_s` seconds.
+    """
+
+    def __init__(self, command: Command, log_path: Path, *, grace_s: float = 10.0) -> None:
+        self.log_path = log_path
+        self._command = command
+        self._grace_s = grace_s
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.log_path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self.log_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        try:
+            # A session of its own: Ctrl-C reaches only us, and we stop the children in order.
+            self._process = subprocess.Popen(  # noqa: S603 - the arguments are ours, no shell
+                self._command.argv,
+                env=self._command.env,
+                pass_fds=self._command.pass_fds,
+                stdin=subprocess.DEVNULL,
+                stdout=descriptor,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise StartError(f"cannot start {self._command.name} ({self._command.argv[0]}): {error}") from error
+        finally:
+            os.close(descriptor)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def pid(self) -> int | None:
+        """The process id while it runs, else None."""
+        return None if self._process is None or self._process.poll() is not None else self._process.pid
+
+    def wait_ready(self, url: str, timeout_s: float) -> None:
+        """Returns once GET `url` answers 200.
+
+        Raises StartError with the end of the log if the process dies first or `timeout_s` seconds pass.
+        """
+        deadline = time.monotonic() + timeout_s
+        with httpx.Client(trust_env=False, timeout=2.0) as client:
+            while not self._answers(client, url):
+                self.check_alive()
+                if time.monotonic() > deadline:
+                    raise StartError(
+                        f"{self._command.name} did not answer at {url} in {timeout_s:g} s{self._log_end()}"
+                    )
+                time.sleep(_POLL_S)
+
+    def check_alive(self) -> None:
+        """Raises StartError with the end of the log if the process is gone."""
+        code = self._process.poll() if self._process else None
+        if code is not None:
+            raise StartError(f"{self._command.name} stopped at start with exit code {code}{self._log_end()}")
+
+    def stop(self) -> None:
+        """Ends the process if it runs; safe to call twice."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        try:
+            process.wait(self._grace_s)
+        except subprocess.TimeoutExpired:
+            self._kill(process)
+        except BaseException:  # a second Ctrl-C during the wait must not leave it running
+            self._kill(process)
+            raise
+
+    @staticmethod
+    def _kill(process: subprocess.Popen[bytes]) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # with the workers it may have
+        process.wait()
+
+    @staticmethod
+    def _answers(client: httpx.Client, url: str) -> bool:
+        try:
+            return client.get(url).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def _log_end(self) -> str:
+        lines = self.log_path.read_text(errors="replace").splitlines()[-_TAIL_LINES:]
+        shown = "\n".join(f"  | {line}" for line in lines) if lines else "  | (nothing)"
+        return f"\nThe end of its log, {self.log_path}:\n{shown}"
+
+
+@contextlib.contextmanager
+def termination_unwinds() -> Iterator[None]:
+    """Inside the block, SIGTERM and SIGHUP unwind the stack like Ctrl-C does, so that children are stopped.
+
+    Only in the main thread, which is where Python delivers signals. The exit status is 128 + the signal's number.
+    """
+
+    def leave(number: int, _frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,97 @@
+"""The sidecar as a subprocess on a socket that is bound before it starts, so that no port can be lost in between."""
+
+import os
+import socket
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import yaml
+
+from harness.api import ApiEndpoint
+from harness.errors import ConfigurationError
+from harness.process import ChildProcess, Command
+
+DEFAULT_STORE = Path(".evalside") / "evalside.db"
+SERVE = (sys.executable, "-m", "proxy.cli", "serve")
+
+
+class Sidecar:
+    """A sidecar in front of `endpoint` while the `with` block is open, on a free loopback port: see `url`.
+
+    Its log goes to `log_path`, its answers to the SQLite file `store`. Raises ConfigurationError if the endpoint's key
+    variable is not set, StartError with the end of the log if the sidecar does not come up.
+    """
+
+    def __init__(
+        self,
+        endpoint: ApiEndpoint,
+        *,
+        log_path: Path,
+        store: Path = DEFAULT_STORE,
+        command: Sequence[str] = SERVE,
+        start_timeout_s: float = 60.0,
+    ) -> None:
+        self.url = ""
+        self._endpoint = endpoint
+        self._log_path = log_path
+        self._store = store
+        self._command = command
+        self._start_timeout_s = start_timeout_s
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        require_key(self._endpoint)
+        self._store.parent.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as stack:
+            config = self._write_config(stack)
+            with socket.create_server(("127.0.0.1", 0)) as listener:
+                self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+                argv = [*self._command, "--config", str(config), "--fd", str(listener.fileno())]
+                command = Command("the sidecar", argv, _environment(self._endpoint), (listener.fileno(),))
+                process = stack.enter_context(ChildProcess(command, self._log_path))
+            process.wait_ready(f"{self.url}/-/live", self._start_timeout_s)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def _write_config(self, stack: ExitStack) -> Path:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="evalside-"))
+        path = Path(folder) / "proxy.yaml"
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            yaml.safe_dump(proxy_config(self._endpoint, self._store), file, sort_keys=False, allow_unicode=True)
+        return path
+
+
+def proxy_config(endpoint: ApiEndpoint, store: Path) -> dict[str, Any]:
+    """The sidecar's own YAML for an endpoint. Keys are named, never held."""
+    upstream = endpoint.model_dump(include={"url", "model_id", "api_key_name"}, exclude_none=True)
+    config: dict[str, Any] = {"upstream": upstream, "store": f"sqlite:///{store.resolve()}"}
+    adapter = endpoint.adapter_config
+    if adapter is not None and adapter.interceptors is not None:
+        config["interceptors"] = adapter.model_dump(mode="json")["interceptors"]
+    return config
+
+
+def require_key(endpoint: ApiEndpoint) -> None:
+    """Raises ConfigurationError if the variable that should hold the endpoint's key is missing or empty."""
+    name = endpoint.api_key_name
+    if name is not None and not os.environ.get(name):
+        raise ConfigurationError(
+            f"the environment variable {name!r}, named by api_key_name, is not set; "
+            f"set it with `export {name}=…`, or leave api_key_name out if the endpoint needs no key"
+        )
+
+
+def _environment(endpoint: ApiEndpoint) -> dict[str, str]:
+    # The sidecar's environment outranks its file: a stray EVALSIDE_UPSTREAM__URL would redirect the whole run.
+    return {k: v for k, v in os.environ.items() if not k.startswith("EVALSIDE_") or k == endpoint.api_key_name}

@@ -1,0 +1,167 @@
+"""The errors of the sidecar itself. What the model server answers, errors included, is a response and not one of these."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import orjson
+
+
+class ProxyError(Exception):
+    """Something the sidecar has to answer for: rendered as an OpenAI-shaped body with a documented `code`."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal_error"
+    kind: ClassVar[str] = "server_error"
+    retry_helps: ClassVar[bool] = False
+
+    def __init__(self, message: str, *, headers: list[tuple[bytes, bytes]] | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.headers = headers or []
+
+    def document(self) -> dict[str, Any]:
+        """Return the body as the OpenAI API shapes it."""
+        return {"error": {"message": self.message, "type": self.kind, "param": None, "code": self.code}}
+
+    def body(self) -> bytes:
+        """Return the encoded body."""
+        return orjson.dumps(self.document(), default=str)
+
+    def response_headers(self) -> list[tuple[bytes, bytes]]:
+        """Return the headers that go with the body; `x-should-retry: false` tells SDKs when asking again is no use."""
+        headers = [(b"content-type", b"application/json"), *self.headers]
+        if not self.retry_helps:
+            headers.append((b"x-should-retry", b"false"))
+        return headers
+
+
+class RequestError(ProxyError):
+    """The request cannot be taken as it is."""
+
+    status = 400
+    code = "invalid_request"
+    kind = "invalid_request_error"
+
+
+class InvalidJson(RequestError):
+    """The body of a pipeline route is not JSON."""
+
+    code = "invalid_json"
+
+
+class NotAnObject(RequestError):
+    """The body of a pipeline route is JSON, but not an object."""
+
+    code = "not_an_object"
+
+
+class NotEditable(RequestError):
+    """A transform has to change a body that cannot be rewritten without changing more than it should."""
+
+    code = "not_editable"
+
+
+class InvalidHeader(RequestError):
+    """A request header has a value that its meaning does not allow, or that HTTP cannot carry on."""
+
+    code = "invalid_header"
+
+
+class InvalidRun(RequestError):
+    """The run's name is not valid, or URL and header name two different runs."""
+
+    code = "invalid_run"
+
+
+class Unauthorized(ProxyError):
+    """A client token is configured and the request does not carry it."""
+
+    status = 401
+    code = "unauthorized"
+    kind = "authentication_error"
+
+
+class Forbidden(ProxyError):
+    """The Host, the Origin or the address of the request is not one the operator allowed."""
+
+    status = 403
+    code = "forbidden"
+    kind = "permission_error"
+
+
+class ForeignHost(Forbidden):
+    """The Host of a `/-/` route is neither loopback nor in `allowed_hosts` (a guard against DNS rebinding)."""
+
+    code = "foreign_host"
+
+
+class ForeignOrigin(Forbidden):
+    """A browser page of another origin sent the request."""
+
+    code = "foreign_origin"
+
+
+class BindNotAllowed(Forbidden):
+    """The request came in on an address beyond loopback, and neither a token nor `auth: {anonymous: true}` is set."""
+
+    code = "bind_not_allowed"
+
+
+class NotFound(ProxyError):
+    """There is no such `/-/` route, run or exchange."""
+
+    status = 404
+    code = "not_found"
+    kind = "not_found_error"
+
+
+class BodyTooLarge(ProxyError):
+    """The body is larger than `max_body_bytes`."""
+
+    status = 413
+    code = "body_too_large"
+    kind = "invalid_request_error"
+
+
+class InterceptorFailed(ProxyError):
+    """An interceptor that changes requests or answers raised: the exchange is not scored on half-done work."""
+
+    status = 500
+    code = "interceptor_failed"
+
+
+class UpstreamUnreachable(ProxyError):
+    """No connection to the model server could be made."""
+
+    status = 502
+    code = "upstream_unreachable"
+    kind = "upstream_error"
+    retry_helps = True
+
+
+class UpstreamIncomplete(ProxyError):
+    """The model server closed the connection before its answer was whole, or did not speak HTTP."""
+
+    status = 502
+    code = "upstream_incomplete"
+    kind = "upstream_error"
+    retry_helps = True
+
+
+class UpstreamTimeout(ProxyError):
+    """The model server did not accept a connection, or did not begin a streamed answer, within its time."""
+
+    status = 504
+    code = "upstream_timeout"
+    kind = "upstream_error"
+    retry_helps = True
+
+
+class UpstreamStalled(ProxyError):
+    """A streamed answer stopped for longer than `timeout.idle`."""
+
+    status = 504
+    code = "upstream_stalled"
+    kind = "upstream_error"
+    retry_helps = True

@@ -1,0 +1,29 @@
+"""Typed facts that stations of the pipeline leave on an exchange."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class CacheFacts:
+    """What the cache did: `hit`, `miss` (asked upstream), `bypass` (not cacheable), `off` or `coalesced`."""
+
+    status: str
+    key: str | None = None
+    sample: int | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CacheOverride:
+    """The mode that this one request asks for with `x-evalside-cache`."""
+
+    mode: str
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamFacts:
+    """How long the model server took until its headers were here, in milliseconds."""
+
+    ms: float

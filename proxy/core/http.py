@@ -1,0 +1,234 @@
+"""Requests, responses and the exchange that joins them. Bytes are the truth; parsing is on demand."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from proxy.core.document import Document, encode, parse
+from proxy.core.errors import InvalidJson, NotAnObject, NotEditable, ProxyError
+from proxy.core.stream import ByteStream, GuardedTap, Outcome, Tap
+
+Headers = list[tuple[bytes, bytes]]
+"""Header fields in wire order, duplicates kept. Names of received requests are lower case."""
+
+T = TypeVar("T")
+
+
+def get_header(headers: Headers, name: bytes) -> bytes | None:
+    """Return the first value of `name` (given in lower case), None where it is absent."""
+    for key, value in headers:
+        if key.lower() == name:
+            return value
+    return None
+
+
+def without_headers(headers: Headers, names: frozenset[bytes]) -> Headers:
+    """Return the fields whose lower-case name is not in `names`."""
+    return [item for item in headers if item[0].lower() not in names]
+
+
+class Payload:
+    """A complete body. The bytes are authoritative: they are what is sent, unless `edit` was called."""
+
+    __slots__ = ("_dirty", "_document", "_raw")
+
+    def __init__(self, raw: bytes) -> None:
+        self._raw = raw
+        self._document: Document | None = None
+        self._dirty = False
+
+    @property
+    def parsed(self) -> Document:
+        """The document, parsed once.
+
+        Raises:
+            InvalidJson: the bytes are not JSON.
+            NotAnObject: they are, but not an object.
+        """
+        if self._document is None:
+            try:
+                document = parse(self._raw)
+            except ValueError as error:
+                raise InvalidJson(f"the request body is not JSON: {error}") from None
+            if type(document.value) is not dict:
+                raise NotAnObject(f"the request body must be a JSON object, not {_json_type(document.value)}")
+            self._document = document
+        return self._document
+
+    @property
+    def json(self) -> Mapping[str, Any]:
+        """The document, for reading. Raises what `parsed` raises."""
+        return self.parsed.value  # type: ignore[no-any-return]
+
+    @property
+    def known(self) -> Mapping[str, Any] | None:
+        """The document where somebody has parsed it already; never parses."""
+        return None if self._document is None else self._document.value
+
+    @property
+    def exact(self) -> bool:
+        """Whether strict JSON reads these bytes, so that an edit can write them again without a change of meaning."""
+        return self.parsed.exact
+
+    def edit(self) -> dict[str, Any]:
+        """Return the document for changing; it is encoded again when `raw` is next read.
+
+        Raises:
+            NotEditable: only lenient parsers read it, so encoding it again would change more than the edit.
+        """
+        document = self.parsed
+        if not document.exact:
+            raise NotEditable(
+                "the request body holds what strict JSON cannot carry (NaN, duplicate keys, a lone surrogate or bytes "
+                "that are not UTF-8) and an interceptor has to change it; send strict JSON, or remove the interceptor"
+            )
+        self._dirty = True
+        return document.value  # type: ignore[no-any-return]
+
+    @property
+    def raw(self) -> bytes:
+        """The bytes to send.
+
+        Raises:
+            NotEditable: an edit put something into the document that JSON cannot carry.
+        """
+        if self._dirty:
+            assert self._document is not None
+            try:
+                self._raw = encode(self._document.value)
+            except ValueError as error:
+                raise NotEditable(f"the changed request body cannot be written as JSON: {error}") from None
+            self._dirty = False
+        return self._raw
+
+    def __len__(self) -> int:
+        return len(self.raw)
+
+
+def _json_type(value: Any) -> str:
+    names = {list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
+    return names.get(type(value), "a number")
+
+
+class Request:
+    """What goes upstream. Interceptors replace `headers` as a whole and change the body through `Payload.edit`."""
+
+    __slots__ = ("body", "headers", "method", "path", "query")
+
+    def __init__(self, method: str, path: bytes, query: bytes, headers: Headers, body: Payload) -> None:
+        self.method = method
+        self.path = path
+        self.query = query
+        self.headers = headers
+        self.body = body
+
+    @property
+    def target(self) -> bytes:
+        """Path and query as they stand in the request line, never decoded or quoted again."""
+        return self.path + b"?" + self.query if self.query else self.path
+
+
+class Response:
+    """What goes to the client. Whoever obtains one must `aclose` it; the edge does so for what reaches it."""
+
+    __slots__ = ("_closers", "body", "headers", "status", "tap_errors")
+
+    def __init__(self, status: int, headers: Headers, body: Payload | ByteStream) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+        self._closers: list[Callable[[Outcome], None]] = []
+        self.tap_errors: list[Exception] = body.tap_errors if isinstance(body, ByteStream) else []
+
+    def tap(self, tap: Tap) -> None:
+        """Let `tap` observe the body from here on, whether it is complete already or still arriving."""
+        if isinstance(self.body, ByteStream):
+            self.body.tap(tap)
+            return
+        guarded = GuardedTap(tap, self.tap_errors)
+        guarded.feed(self.body.raw)
+        guarded.done(Outcome.COMPLETE)
+
+    def on_close(self, fn: Callable[[Outcome], None]) -> None:
+        """Call `fn` once when the client has the last byte (COMPLETE) or never will; last added, first called."""
+        self._closers.append(fn)
+
+    async def read(self) -> bytes:
+        """Return the whole body; a stream is buffered, so the caller says why it cannot work on chunks."""
+        if isinstance(self.body, ByteStream):
+            stream = self.body
+            try:
+                self.body = Payload(b"".join([chunk async for chunk in stream]))
+            finally:
+                await stream.aclose()
+        return self.body.raw
+
+    async def aclose(self, outcome: Outcome = Outcome.CLIENT_GONE) -> None:
+        """Release everything behind this response. Idempotent."""
+        try:
+            if isinstance(self.body, ByteStream):
+                await self.body.aclose()
+        finally:
+            while self._closers:
+                self._closers.pop()(outcome)
+
+
+_process = os.urandom(3).hex()
+_counter = itertools.count()
+
+
+def new_id() -> str:
+    """Return an exchange id: 24 characters that sort by time within a process and never repeat across them."""
+    return f"{time.time_ns() // 1_000_000:011x}{_process}{next(_counter) & 0xFFFFFFF:07x}"
+
+
+class Exchange:
+    """One request on its way through the pipeline, with the facts that its stations leave for each other."""
+
+    __slots__ = (
+        "_facts",
+        "_opened",
+        "error",
+        "id",
+        "received",
+        "received_headers",
+        "request",
+        "route",
+        "run",
+        "started",
+        "time",
+    )
+
+    def __init__(self, request: Request, *, route: str | None, run: str | None = None) -> None:
+        self.id = new_id()
+        self.route = route
+        self.run = run
+        self.request = request
+        self.received: bytes = request.body.raw
+        self.received_headers: Headers = request.headers
+        self.started = time.perf_counter()
+        self.time = time.time()
+        self.error: ProxyError | None = None
+        self._facts: dict[type, Any] = {}
+        self._opened: list[ByteStream] = []
+
+    def owns(self, stream: ByteStream) -> None:
+        """Have `stream` closed when the exchange ends, even if an interceptor that held its response failed."""
+        self._opened.append(stream)
+
+    async def aclose(self) -> None:
+        """Close every stream the exchange owns. Idempotent."""
+        for stream in self._opened:
+            await stream.aclose()
+
+    def put(self, value: object) -> None:
+        """Leave a fact for others, under its type."""
+        self._facts[type(value)] = value
+
+    def get(self, kind: type[T]) -> T | None:
+        """Return the fact of this type, None where nobody left one."""
+        return self._facts.get(kind)

@@ -1,0 +1,126 @@
+"""The onion: interceptors composed once at start-up around a terminal that asks the model server."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Protocol
+
+from proxy.core.errors import InterceptorFailed, ProxyError
+from proxy.core.http import Exchange, Payload, Response
+
+Next = Callable[[Exchange], Awaitable[Response]]
+
+
+class Layer(IntEnum):
+    """Where an interceptor works, from the client inwards. The pipeline is sorted by it, whatever order was written."""
+
+    OBSERVE = 0
+    TRANSFORM = 1
+    CACHE = 2
+    TRANSPORT = 3
+
+
+class Interceptor(Protocol):
+    """`async (exchange, call_next) -> Response`. Code after `await call_next` runs at headers, not at the body's end."""
+
+    async def __call__(self, exchange: Exchange, call_next: Next, /) -> Response:
+        """Handle one exchange."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """An interceptor in its place. `routes` limits it to some routes; None means all of them."""
+
+    name: str
+    layer: Layer
+    rank: int
+    interceptor: Interceptor
+    routes: frozenset[str] | None = None
+
+
+def in_order(stages: Sequence[Stage]) -> list[Stage]:
+    """Return the stages sorted by layer and rank, stable where both are equal."""
+    return sorted(stages, key=lambda stage: (stage.layer, stage.rank))
+
+
+def compose(stages: Sequence[Stage], terminal: Next, *, on_failure: Callable[[str], None] = lambda name: None) -> Next:
+    """Return one callable that runs `stages` around `terminal`.
+
+    Args:
+        stages: in any order; they are sorted here.
+        terminal: asks the model server.
+        on_failure: called with the name of an interceptor that raised something else than a `ProxyError`.
+    """
+    step = terminal
+    ordered = in_order(stages)
+    for index in range(len(ordered) - 1, -1, -1):
+        stage = ordered[index]
+        if stage.layer is Layer.OBSERVE:
+            if index + 1 == len(ordered) or ordered[index + 1].layer is not Layer.OBSERVE:
+                step = _answer_errors(step)
+            step = _fail_open(stage, step, on_failure)
+        else:
+            step = _fail_closed(stage, step, on_failure)
+    return step
+
+
+def _answer_errors(inner: Next) -> Next:
+    """Turn our own errors into responses, so that observers see what the client gets."""
+
+    async def answer_errors(exchange: Exchange) -> Response:
+        try:
+            return await inner(exchange)
+        except ProxyError as error:
+            exchange.error = error
+            return Response(error.status, error.response_headers(), Payload(error.body()))
+
+    return answer_errors
+
+
+def _fail_closed(stage: Stage, inner: Next, on_failure: Callable[[str], None]) -> Next:
+    """A failing transform is a 500 that names it, never a silent skip."""
+    interceptor, routes = stage.interceptor, stage.routes
+
+    async def call(exchange: Exchange) -> Response:
+        if routes is not None and exchange.route not in routes:
+            return await inner(exchange)
+        try:
+            return await interceptor(exchange, inner)
+        except ProxyError:
+            raise
+        except Exception as error:
+            on_failure(stage.name)
+            raise InterceptorFailed(f"interceptor '{stage.name}' failed: {error!r}") from error
+
+    return call
+
+
+def _fail_open(stage: Stage, inner: Next, on_failure: Callable[[str], None]) -> Next:
+    """A failing observer is counted, and the exchange goes on without it."""
+    interceptor, routes = stage.interceptor, stage.routes
+
+    async def call(exchange: Exchange) -> Response:
+        if routes is not None and exchange.route not in routes:
+            return await inner(exchange)
+        answer: Response | None = None
+        asked = False
+
+        async def inner_once(asked_for: Exchange) -> Response:
+            nonlocal answer, asked
+            asked = True
+            answer = await inner(asked_for)
+            return answer
+
+        try:
+            return await interceptor(exchange, inner_once)
+        except ProxyError:
+            raise
+        except Exception:
+            if asked and answer is None:
+                raise
+            on_failure(stage.name)
+            return answer if answer is not None else await inner(exchange)
+
+    return call

@@ -1,0 +1,1 @@
+"""The client side: ASGI messages to exchanges and back."""

@@ -1,0 +1,184 @@
+"""Scope, receive and send on one side, an Exchange on the other."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from proxy.core.errors import ProxyError
+from proxy.core.facts import CacheFacts, CacheOverride, UpstreamFacts
+from proxy.core.http import Exchange, Headers, Payload, Request, Response, get_header, without_headers
+from proxy.core.pipeline import Next
+from proxy.core.stream import Outcome
+from proxy.edge.body import ClientLeft, read_body
+from proxy.edge.controls import PREFIX, read_controls, without_controls
+from proxy.edge.gate import Gate
+from proxy.edge.messages import Receive, Scope, Send
+from proxy.edge.watch import ClientWatch
+from proxy.wire import routes
+from proxy.wire.sse import error_event
+
+logger = logging.getLogger("evalside")
+
+_NO_BODY = frozenset({204, 304})
+_LENGTH = frozenset({b"content-length"})
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeOptions:
+    """What the edge needs to know beside its pipeline."""
+
+    max_body_bytes: int
+    relay_only: bool
+    """With `interceptors: []` no route is a pipeline route: nothing is parsed, checked or encoded again."""
+    fingerprint: str
+
+
+class Edge:
+    """The model server's side of the app: everything that is not a `/-/` route."""
+
+    def __init__(self, pipeline: Next, relay: Next, gate: Gate, options: EdgeOptions, on_tap_error: Callable[[], None]):
+        self._pipeline = pipeline
+        self._relay = relay
+        self._gate = gate
+        self._options = options
+        self._on_tap_error = on_tap_error
+        self._fingerprint = (b"x-evalside-pipeline", options.fingerprint.encode())
+
+    async def __call__(
+        self, scope: Scope, receive: Receive, send: Send, *, path: bytes, run: str | None = None
+    ) -> None:
+        """Answer one HTTP request; `path` is raw, without the prefix that selected `run`."""
+        try:
+            exchange = await self._exchange(scope, receive, path, run)
+        except ClientLeft:
+            return
+        except ProxyError as error:
+            await send_error(send, error)
+            return
+        response: Response | None = None
+        outcome = Outcome.CLIENT_GONE
+        try:
+            with ClientWatch(receive) as watch:
+                response = await self._answer(exchange)
+                outcome = await self._send(exchange, response, send)
+                watch.stop()
+        finally:
+            if response is not None:
+                await response.aclose(outcome)
+                for error in response.tap_errors:
+                    self._on_tap_error()
+                    logger.error("an observer of exchange %s failed and was dropped: %r", exchange.id, error)
+            await exchange.aclose()
+
+    async def _exchange(self, scope: Scope, receive: Receive, path: bytes, run: str | None) -> Exchange:
+        headers: Headers = list(scope["headers"])
+        self._gate.admit(scope, headers, admin=False)
+        controls = read_controls(headers, run)
+        method = scope["method"]
+        route, path = routes.match(method, path)
+        if self._options.relay_only:
+            route = None
+        body = await read_body(receive, headers, self._options.max_body_bytes)
+        headers = self._gate.without_token(without_controls(headers))
+        request = Request(method, path, scope["query_string"], headers, Payload(body))
+        exchange = Exchange(request, route=route, run=controls.run)
+        if controls.cache is not None:
+            exchange.put(CacheOverride(controls.cache))
+        return exchange
+
+    async def _answer(self, exchange: Exchange) -> Response:
+        try:
+            return await (self._relay if exchange.route is None else self._pipeline)(exchange)
+        except ProxyError as error:
+            exchange.error = error
+            return Response(error.status, error.response_headers(), Payload(error.body()))
+        except Exception:
+            logger.exception("exchange %s failed inside the sidecar", exchange.id)
+            error = ProxyError("the sidecar failed on this request; its log has the details")
+            exchange.error = error
+            return Response(error.status, error.response_headers(), Payload(error.body()))
+
+    async def _send(self, exchange: Exchange, response: Response, send: Send) -> Outcome:
+        headers = self._client_headers(exchange, response)
+        _keep_upstreams_date_and_server(send, headers, exchange)
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        body = response.body
+        if isinstance(body, Payload):
+            await send({"type": "http.response.body", "body": body.raw})
+            return Outcome.COMPLETE
+        try:
+            async for chunk in body:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        except Exception as error:
+            await self._end_broken(exchange, headers, error, send)
+            return Outcome.UPSTREAM_FAILED
+        await send({"type": "http.response.body", "body": b""})
+        return Outcome.COMPLETE
+
+    async def _end_broken(self, exchange: Exchange, headers: Headers, error: Exception, send: Send) -> None:
+        """End an answer whose headers are out: an event stream with one error event, anything else by hanging up."""
+        if not isinstance(error, ProxyError):
+            logger.exception("exchange %s failed inside the sidecar", exchange.id)
+            error = ProxyError("the sidecar failed on this stream; its log has the details")
+        exchange.error = error
+        is_events = (get_header(headers, b"content-type") or b"").startswith(b"text/event-stream")
+        if is_events and get_header(headers, b"content-length") is None:
+            await send({"type": "http.response.body", "body": error_event(error, exchange.route)})
+        # Else no last message: the server closes the connection, which is how HTTP says that a body is cut.
+
+    def _client_headers(self, exchange: Exchange, response: Response) -> Headers:
+        headers = [item for item in response.headers if not item[0].lower().startswith(PREFIX)]
+        body = response.body
+        if isinstance(body, Payload):
+            if response.status not in _NO_BODY:
+                headers = without_headers(headers, _LENGTH)
+                headers.append((b"content-length", str(len(body)).encode()))
+        elif body.mapped:
+            headers = without_headers(headers, _LENGTH)
+        headers.append((b"x-evalside-id", exchange.id.encode()))
+        if exchange.run is not None:
+            headers.append((b"x-evalside-run", exchange.run.encode()))
+        if exchange.route is not None:
+            headers += self._pipeline_headers(exchange)
+        upstream = exchange.get(UpstreamFacts)
+        if upstream is not None:
+            headers.append((b"x-evalside-upstream-ms", b"%.1f" % upstream.ms))
+        return headers
+
+    def _pipeline_headers(self, exchange: Exchange) -> Headers:
+        headers = [self._fingerprint]
+        cache = exchange.get(CacheFacts)
+        headers.append((b"x-evalside-cache", cache.status.encode() if cache else b"off"))
+        if cache is not None and cache.key is not None:
+            headers.append((b"x-evalside-cache-key", cache.key.encode()))
+        if cache is not None and cache.sample is not None:
+            headers.append((b"x-evalside-sample", str(cache.sample).encode()))
+        return headers
+
+
+async def send_error(send: Send, error: ProxyError) -> None:
+    """Answer with one of our own errors."""
+    body = error.body()
+    headers = [*error.response_headers(), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": error.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _keep_upstreams_date_and_server(send: Any, headers: Headers, exchange: Exchange) -> None:
+    """Keep uvicorn from adding its own Server, and a second Date, to an answer of the model server.
+
+    A bare `uvicorn proxy.app:app` adds both to every answer and offers an app no other way to say no: the bound
+    method's object is uvicorn's request cycle. Under another server this does nothing.
+    """
+    if exchange.error is not None:
+        return
+    cycle = getattr(send, "__self__", None)
+    defaults = getattr(cycle, "default_headers", None)
+    if defaults is not None:
+        dated = get_header(headers, b"date") is not None
+        cycle.default_headers = [  # type: ignore[union-attr]
+            item for item in defaults if item[0] != b"server" and not (dated and item[0] == b"date")
+        ]

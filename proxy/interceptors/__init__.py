@@ -1,0 +1,1 @@
+"""The built-in interceptors: one file, one class, one config model each."""

@@ -1,0 +1,1 @@
+"""Where answers and exchange records live. SQLite by default."""

@@ -1,0 +1,95 @@
+"""Where the store is: its URL, and whether its file system can carry it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from proxy.store.base import StoreError
+
+MEMORY = "memory"
+_SCHEME = "sqlite:///"
+_NETWORK = frozenset(
+    "9p afs beegfs ceph cifs coda fuse.glusterfs fuse.sshfs fuse.s3fs gfs2 glusterfs gpfs lustre ncpfs nfs nfs4 ocfs2"
+    " orangefs panfs pvfs2 smb3 smbfs vboxsf".split()
+)
+"""File systems on which SQLite's WAL cannot work: its shared memory does not reach other hosts."""
+
+
+def parse_store_url(url: str) -> Path | None:
+    """Return the database file that `url` names, None for `memory`.
+
+    Raises:
+        StoreError: another kind of store.
+    """
+    if url == MEMORY:
+        return None
+    if url.startswith(("postgresql:", "postgres:")):
+        raise StoreError("store: PostgreSQL is not supported yet; use sqlite:///PATH on a local disk")
+    if not url.startswith(_SCHEME) or len(url) == len(_SCHEME):
+        raise StoreError(f"store '{url}' is not a store URL; write sqlite:///PATH or memory")
+    return Path(url.removeprefix(_SCHEME)).expanduser()
+
+
+def prepare_file(path: Path) -> None:
+    """Create the file and its folder for their owner alone, where they are missing.
+
+    Raises:
+        StoreError: they cannot be created or written, or lie on a network file system.
+    """
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        refuse_network(path)
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        path.chmod(0o600)  # an older umask, or a file made by hand, may have left it open to others
+    except OSError as error:
+        raise StoreError(
+            f"store: {path} cannot be written ({error.strerror}); name another place in 'store' or EVALSIDE_STORE"
+        ) from None
+
+
+def refuse_network(path: Path, mounts: str | None = None) -> None:
+    """Raise where `path` lies on a network file system.
+
+    Args:
+        path: the database file; its folder exists.
+        mounts: the text of `/proc/self/mountinfo` (see proc(5)); read where it is not given. Systems without it are
+            not checked.
+
+    Raises:
+        StoreError: it does.
+    """
+    if mounts is None:
+        try:
+            mounts = Path("/proc/self/mountinfo").read_text(errors="replace")
+        except OSError:
+            return
+    folder = path.parent.resolve()
+    best, kind = Path(), ""
+    for line in mounts.splitlines():
+        before, _, after = line.partition(" - ")
+        fields = before.split()
+        if len(fields) < 5 or not after:
+            continue
+        mounted = Path(fields[4].encode().decode("unicode_escape"))
+        if folder.is_relative_to(mounted) and len(mounted.parts) >= len(best.parts):
+            best, kind = mounted, after.split()[0]
+    if kind in _NETWORK:
+        raise StoreError(
+            f"store: {path} is on a network file system ({kind} at {best}), where SQLite corrupts under several"
+            " processes; put it on a local disk, for example store: sqlite:////var/tmp/evalside/evalside.db"
+        )
+
+
+@contextmanager
+def folder_lock(path: Path) -> Iterator[None]:
+    """Hold a lock on the folder of `path`, so that workers that start together migrate one after the other."""
+    descriptor = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,1 @@
+"""What the model server answers, one module per family of routes: pure functions from request bodies to replies."""

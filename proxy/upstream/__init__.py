@@ -1,0 +1,1 @@
+"""The model server's side: the terminal of the pipeline and the transport under it."""

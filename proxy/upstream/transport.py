@@ -1,0 +1,181 @@
+"""aiohttp under the `httpx.AsyncBaseTransport` seam: a fraction of the cost of httpx's own pool, and exact errors."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any
+
+import aiohttp
+import httpx
+from yarl import URL
+
+_NO_AUTO_HEADERS = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
+_KEEPALIVE = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 30), ("TCP_KEEPCNT", 6))
+"""Seconds of silence before the first probe, seconds between probes, probes lost before the connection is dead."""
+
+_CONNECT_ERRORS = (aiohttp.ClientConnectorError, aiohttp.ClientConnectorDNSError)
+_CONNECT_TIMEOUTS = (aiohttp.ConnectionTimeoutError,)
+
+
+class _DeadConnection(Exception):
+    """A reused connection was closed before any byte of the answer, so the request may be sent again."""
+
+
+class AiohttpTransport(httpx.AsyncBaseTransport):
+    """Sends requests exactly as given: no headers of its own, no cookie jar, no redirects, no decoding.
+
+    Request extensions it reads: `timeout` (httpx's form; only `connect`, in seconds) and `target` (the raw request
+    target, as in httpcore). A request is sent a second time only if the connection was reused and the server had
+    closed it before any byte of the answer, which is how servers end idle connections.
+
+    Raises (from `handle_async_request` and from iterating the response's stream):
+        httpx.ConnectError: no connection (refused, unknown host, TLS).
+        httpx.ConnectTimeout: no connection within `connect` seconds.
+        httpx.RemoteProtocolError: the server closed early or did not speak HTTP.
+        httpx.ReadError: the connection broke.
+    """
+
+    def __init__(self, *, verify: ssl.SSLContext | bool = True, keepalive: float = 15.0) -> None:
+        self._verify = verify
+        self._keepalive = keepalive
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> AiohttpTransport:
+        trace = aiohttp.TraceConfig()
+        trace.on_connection_reuseconn.append(_mark_reused)
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=0,
+                ssl=self._verify,
+                keepalive_timeout=self._keepalive,
+                socket_factory=_keepalive_socket,
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            skip_auto_headers=_NO_AUTO_HEADERS,
+            trace_configs=[trace],
+            max_line_size=65_536,
+            max_field_size=65_536,
+        )
+        # aiohttp would send idempotent requests again on fresh connections too; the rule here is ours.
+        self._session._retry_connection = False
+        return self
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Return the response as soon as its headers are here; its stream yields raw bytes as they arrive."""
+        while True:  # each round uses up one dead idle connection; a fresh one that fails raises
+            try:
+                return await self._send(request)
+            except _DeadConnection:
+                continue
+
+    async def _send(self, request: httpx.Request) -> httpx.Response:
+        assert self._session is not None, "use the transport as an async context manager"
+        connection = SimpleNamespace(reused=False)
+        url = request.url
+        target = request.extensions.get("target") or url.raw_path
+        headers = [(_text(name), _text(value)) for name, value in request.headers.raw]
+        try:
+            response = await self._session.request(
+                request.method,
+                URL(f"{url.scheme}://{url.netloc.decode('ascii')}{_text(target)}", encoded=True),
+                headers=headers,
+                data=await request.aread() or None,
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(
+                    total=None, sock_connect=(request.extensions.get("timeout") or {}).get("connect")
+                ),
+                trace_request_ctx=connection,
+            )
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            if connection.reused and _no_byte_arrived(error):
+                raise _DeadConnection from error
+            raise _mapped(error, request) from error
+        return httpx.Response(
+            response.status,
+            headers=response.raw_headers,
+            stream=_Body(response, request),
+            extensions={"reason_phrase": (response.reason or "").encode("latin-1", "replace")},
+        )
+
+
+class _Body(httpx.AsyncByteStream):
+    """The raw body, as it arrives. Reading is pulled by the client, so a slow one holds the server back."""
+
+    def __init__(self, response: aiohttp.ClientResponse, request: httpx.Request) -> None:
+        self._response = response
+        self._request = request
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            chunk = await self._response.content.readany()
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise _mapped(error, self._request) from error
+        if not chunk:
+            raise StopAsyncIteration
+        return chunk
+
+    async def aclose(self) -> None:
+        """Give the connection back after the last byte; before it, close it, which the server sees."""
+        if self._response.content.at_eof() and self._response.content.exception() is None:
+            self._response.release()
+        else:
+            self._response.close()
+
+
+async def _mark_reused(session: Any, context: SimpleNamespace, params: Any) -> None:
+    context.trace_request_ctx.reused = True
+
+
+def _keepalive_socket(address: Any) -> socket.socket:
+    family, kind, protocol, _name, _address = address
+    made = socket.socket(family, kind, protocol)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEPALIVE:
+        option = getattr(socket, name, None)
+        if option is not None:
+            with contextlib.suppress(OSError):
+                made.setsockopt(socket.IPPROTO_TCP, option, value)
+    return made
+
+
+def _text(raw: bytes) -> str:
+    """aiohttp writes str as UTF-8; bytes that are not UTF-8 cannot pass it unchanged."""
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        raise httpx.LocalProtocolError(f"{raw!r} is not UTF-8") from None
+
+
+def _no_byte_arrived(error: BaseException) -> bool:
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return isinstance(error.message, str)  # else it holds the half of an answer that did arrive
+    return isinstance(error, ConnectionError | aiohttp.ClientOSError)
+
+
+def _mapped(error: BaseException, request: httpx.Request) -> httpx.TransportError:
+    text = str(error) or type(error).__name__
+    if isinstance(error, _CONNECT_TIMEOUTS):
+        return httpx.ConnectTimeout(text, request=request)
+    if isinstance(error, _CONNECT_ERRORS):
+        return httpx.ConnectError(text, request=request)
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return httpx.RemoteProtocolError("the server closed the connection", request=request)
+    if isinstance(error, aiohttp.ClientResponseError | aiohttp.ClientPayloadError):
+        return httpx.RemoteProtocolError(text, request=request)
+    if isinstance(error, asyncio.TimeoutError):
+        return httpx.ReadTimeout(text, request=request)
+    return httpx.ReadError(text, request=request)

@@ -1,0 +1,26 @@
+"""POST /v1/chat/completions and /v1/completions: when an answer is complete.
+
+Format: https://platform.openai.com/docs/api-reference/chat and /completions. Both end a stream with `data: [DONE]`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from proxy.wire import choices
+from proxy.wire.events import documents
+from proxy.wire.sse import DONE, Event
+
+
+def plain_is_complete(answer: Mapping[str, Any], request: Mapping[str, Any]) -> bool:
+    """Return whether every choice of a plain answer finished."""
+    return choices.plain(answer, request)
+
+
+def stream_is_complete(events: Sequence[Event], request: Mapping[str, Any]) -> bool:
+    """Return whether every choice finished and `[DONE]` came last."""
+    if not events or events[-1].data != DONE:
+        return False
+    chunks = documents(events[:-1])
+    return chunks is not None and choices.streamed(chunks, request)

@@ -1,0 +1,48 @@
+"""Whether an answer is complete, by each route's own end rule. Only complete answers may be stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from proxy.wire import chat, lists, messages, responses, routes, sse
+
+_PLAIN: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any]], bool]] = {
+    routes.CHAT: chat.plain_is_complete,
+    routes.COMPLETIONS: chat.plain_is_complete,
+    routes.RESPONSES: responses.plain_is_complete,
+    routes.MESSAGES: messages.plain_is_complete,
+    routes.EMBEDDINGS: lists.embeddings_are_complete,
+    routes.RERANK: lists.rerank_is_complete,
+    routes.SCORE: lists.score_is_complete,
+    routes.TOKENIZE: lists.tokens_are_complete,
+    routes.DETOKENIZE: lists.text_is_complete,
+}
+_STREAMED: dict[str, Callable[[Sequence[sse.Event], Mapping[str, Any]], bool]] = {
+    routes.CHAT: chat.stream_is_complete,
+    routes.COMPLETIONS: chat.stream_is_complete,
+    routes.RESPONSES: responses.stream_is_complete,
+    routes.MESSAGES: messages.stream_is_complete,
+}
+
+
+def is_complete(route: str, request: Mapping[str, Any], body: bytes, *, streamed: bool) -> bool:
+    """Return whether the decoded body of a 200 answers `request` to its end.
+
+    Args:
+        route: one of `proxy.wire.routes`.
+        request: the document that was sent upstream.
+        body: all bytes of the answer, content encoding removed.
+        streamed: whether the answer is an event stream.
+    """
+    if streamed:
+        rule = _STREAMED.get(route)
+        events, cut = sse.split(body)
+        return rule is not None and not cut and rule(events, request)
+    try:
+        answer = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return False
+    return isinstance(answer, dict) and _PLAIN[route](answer, request)

@@ -1,0 +1,108 @@
+"""The cache key: what two requests must share for one answer to be right for both."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from proxy.core.document import FloatLiteral, encode
+from proxy.core.http import Headers
+
+KEY_VERSION = b"1"
+"""Part of every key; raised whenever the canonical form changes, so that old entries can never answer new requests."""
+
+DENIED = frozenset(
+    {"metadata", "prompt_cache_key", "safety_identifier", "stream", "stream_options", "user"},
+)
+"""Top-level fields that never change an answer and so stay out of the key. Every other field, known or not, is in it."""
+
+NUMERIC = frozenset(
+    {
+        "frequency_penalty",
+        "length_penalty",
+        "min_p",
+        "presence_penalty",
+        "repetition_penalty",
+        "temperature",
+        "top_p",
+        "typical_p",
+    }
+)
+"""Top-level numbers that count by value (`1` is `1.0`); everywhere else a number counts as it is written."""
+
+KEY_HEADERS = (b"anthropic-beta", b"anthropic-version", b"openai-beta", b"openai-organization", b"openai-project")
+"""Headers that are part of the key by default: they choose an account's models or a beta's behavior."""
+
+
+def canonical(document: Mapping[str, Any]) -> bytes:
+    """Return the canonical form of a request body.
+
+    Order is ignored at the top level and among a message's own keys, and nowhere else: the order of a JSON schema's
+    properties changes what a server generates.
+
+    Raises:
+        ValueError: the document holds what JSON cannot carry.
+    """
+    kept = {name: _canonical_field(name, document[name]) for name in sorted(document) if name not in DENIED}
+    return encode(kept)
+
+
+def _canonical_field(name: str, value: Any) -> Any:
+    if name == "messages" and isinstance(value, list):
+        return [_by_key(message) if isinstance(message, dict) else message for message in value]
+    if name in NUMERIC and isinstance(value, float):
+        return _plain_number(value)
+    return value
+
+
+def _by_key(message: dict[str, Any]) -> dict[str, Any]:
+    return {name: message[name] for name in sorted(message)}
+
+
+def _plain_number(value: float) -> float | int | FloatLiteral:
+    """Return the number without its spelling: `1.0` becomes 1, `0.10` becomes 0.1."""
+    if value.is_integer():
+        return int(value)
+    return value if value in (float("inf"), float("-inf")) else float(value)
+
+
+def digest(parts: Sequence[bytes]) -> bytes:
+    """Return the SHA-256 over `parts`, each with its length before it, so that no two lists of parts run together."""
+    state = hashlib.sha256()
+    for part in parts:
+        state.update(len(part).to_bytes(8, "big"))
+        state.update(part)
+    return state.digest()
+
+
+class KeyInput:
+    """What a key is made of beside the body."""
+
+    __slots__ = ("headers", "identity", "method", "path", "query")
+
+    def __init__(self, *, identity: str, method: str, path: bytes, query: bytes, headers: Headers) -> None:
+        self.identity = identity
+        self.method = method
+        self.path = path
+        self.query = query
+        self.headers = headers
+
+
+def cache_key(of: KeyInput, body: Mapping[str, Any], key_headers: Sequence[bytes] = KEY_HEADERS) -> bytes:
+    """Return the 32-byte key of a request.
+
+    Raises:
+        ValueError: the body holds what JSON cannot carry, so it has no key.
+    """
+    named = sorted((name.lower(), value) for name, value in of.headers if name.lower() in key_headers)
+    parts = [KEY_VERSION, of.identity.encode(), of.method.encode(), of.path, of.query, str(len(named)).encode()]
+    for name, value in named:
+        parts += [name, value]
+    return digest([*parts, canonical(body)])
+
+
+def is_deterministic(document: Mapping[str, Any]) -> bool:
+    """Return whether a sampling route's body asks for greedy decoding: `temperature` exactly the number 0."""
+    temperature = document.get("temperature")
+    return isinstance(temperature, int | float) and not isinstance(temperature, bool) and temperature == 0

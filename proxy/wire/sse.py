@@ -1,0 +1,107 @@
+"""Server-sent events, as https://html.spec.whatwg.org/multipage/server-sent-events.html defines them."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, NamedTuple
+
+import orjson
+
+from proxy.core.errors import ProxyError
+from proxy.wire import routes
+
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+_BOM = b"\xef\xbb\xbf"
+
+DONE = b"[DONE]"
+"""The data of the event that ends an OpenAI stream."""
+
+
+class Event(NamedTuple):
+    """One dispatched event."""
+
+    name: str
+    """The event's type; empty where the stream names none."""
+    data: bytes
+    """The data lines joined by a newline."""
+
+
+class Parser:
+    """Splits a byte stream into events, whatever the chunk boundaries. Lines end at CR, LF or CRLF and nowhere else."""
+
+    __slots__ = ("_data", "_name", "_pending", "_started")
+
+    def __init__(self) -> None:
+        self._pending = b""
+        self._name = ""
+        self._data: list[bytes] = []
+        self._started = False
+
+    def feed(self, chunk: bytes) -> list[Event]:
+        """Return the events that `chunk` completes."""
+        text = self._pending + chunk
+        if not self._started:
+            if len(text) < len(_BOM) and _BOM.startswith(text):
+                self._pending = text
+                return []
+            self._started = True
+            text = text.removeprefix(_BOM)
+        held = b""
+        if text.endswith(b"\r"):  # may be the first half of a CRLF
+            text, held = text[:-1], b"\r"
+        lines = _LINE_END.split(text)
+        self._pending = lines.pop() + held
+        events = []
+        for line in lines:
+            event = self._line(line)
+            if event is not None:
+                events.append(event)
+        return events
+
+    @property
+    def pending(self) -> bool:
+        """Whether an event has begun that no blank line has ended: a stream that closes now was cut."""
+        return bool(self._pending.rstrip(b"\r") or self._data)
+
+    def _line(self, line: bytes) -> Event | None:
+        if not line:
+            name, data, self._name, self._data = self._name, self._data, "", []
+            return Event(name, b"\n".join(data)) if data else None
+        field, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if field == b"data":
+            self._data.append(value)
+        elif field == b"event":
+            self._name = value.decode("utf-8", "replace")
+        return None
+
+
+class Body(NamedTuple):
+    """A whole stream, split."""
+
+    events: list[Event]
+    cut: bool
+    """Whether it ended inside an event."""
+
+
+def split(body: bytes) -> Body:
+    """Return every event of a complete stream."""
+    parser = Parser()
+    events = parser.feed(body)
+    events += parser.feed(b"\n") if body.endswith(b"\r") else []
+    return Body(events, parser.pending)
+
+
+def error_event(error: ProxyError, route: str | None) -> bytes:
+    """Return the event that ends a stream which broke, in the form the route's clients read.
+
+    It begins with a blank line, so that half an event before it does not swallow it.
+    """
+    document: dict[str, Any] = error.document()
+    name = b""
+    if route == routes.MESSAGES:
+        name, document = b"event: error\n", {"type": "error", **document}
+    elif route == routes.RESPONSES:
+        name = b"event: error\n"
+        document = {"type": "error", "code": error.code, "message": error.message, "param": None}
+    return b"\n\n" + name + b"data: " + orjson.dumps(document) + b"\n\n"

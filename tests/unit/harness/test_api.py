@@ -1,0 +1,123 @@
+import subprocess
+import sys
+
+import pytest
+from pydantic import ValidationError
+
+from harness import ApiEndpoint, ConfigParams, EndpointType, EvaluationConfig, EvaluationTarget
+from harness.adapters.adapter_config import AdapterConfig, InterceptorConfig
+from harness.errors import explain
+
+URL = "http://localhost:8080/v1"
+
+
+def mistakes(model, **values) -> str:
+    with pytest.raises(ValidationError) as caught:
+        model.model_validate(values)
+    return explain(caught.value)
+
+
+@pytest.mark.parametrize("model", [ApiEndpoint, EvaluationTarget, ConfigParams, EvaluationConfig, AdapterConfig])
+def test_unknown_field_is_an_error(model):
+    assert f"unknown field 'nonsense_xyz' of {model.__name__}" in mistakes(model, nonsense_xyz=1)
+
+
+def test_unknown_field_suggests_the_nearest_name():
+    assert "'limt_samples' of ConfigParams; did you mean 'limit_samples'?" in mistakes(ConfigParams, limt_samples=3)
+
+
+def test_mistake_in_a_nested_field_is_named_with_its_path():
+    text = mistakes(EvaluationConfig, type="smoke", params={"temperature": 99})
+    assert text == "params.temperature: Input should be less than or equal to 2 (got 99)"
+
+
+@pytest.mark.parametrize("value", [0, -5, 1.5, 0.0, -0.1, True, "many"])
+def test_limit_samples_out_of_range_names_the_value(value):
+    text = mistakes(ConfigParams, limit_samples=value)
+    assert "limit_samples" in text
+    assert repr(value) in text or str(value) in text
+
+
+@pytest.mark.parametrize("value", [1, 100, 0.1, 1.0])
+def test_limit_samples_keeps_its_kind(value):
+    assert type(ConfigParams(limit_samples=value).limit_samples) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("max_new_tokens", 0), ("max_retries", -1), ("parallelism", 0), ("temperature", -0.1), ("request_timeout", 0),
+     ("top_p", 1.1)],
+)  # fmt: skip
+def test_parameters_have_ranges(field, value):
+    text = mistakes(ConfigParams, **{field: value})
+    assert field in text
+    assert f"(got {value})" in text
+
+
+def test_unknown_endpoint_type_suggests_the_nearest():
+    text = mistakes(ApiEndpoint, url=URL, type="completion")
+    assert "unknown endpoint type 'completion'; did you mean 'completions'?" in text
+
+
+@pytest.mark.parametrize(
+    ("url", "kind"),
+    [
+        ("http://h:1", EndpointType.CHAT),
+        ("http://h:1/v1", EndpointType.CHAT),
+        ("http://h:1/v1/chat/completions/", EndpointType.CHAT),
+        ("http://h:1/v1/completions", EndpointType.COMPLETIONS),
+        ("http://h:1/v1/embeddings", EndpointType.EMBEDDING),
+    ],
+)
+def test_type_comes_from_the_urls_suffix(url, kind):
+    assert ApiEndpoint(url=url).speaks() is kind
+    assert ApiEndpoint(url=url, type=EndpointType.UNDEFINED).speaks() is kind
+
+
+def test_type_given_wins_over_the_url():
+    assert ApiEndpoint(url=f"{URL}/completions", type=EndpointType.CHAT).speaks() is EndpointType.CHAT
+
+
+@pytest.mark.parametrize("name", ["api_key", "api_key_name"])
+def test_api_key_and_api_key_name_mean_the_same(name):
+    endpoint = ApiEndpoint.model_validate({"url": URL, name: "API_KEY"})
+    assert endpoint.api_key_name == "API_KEY"
+    assert endpoint.model_dump(exclude_none=True) == {"url": URL, "api_key_name": "API_KEY"}
+
+
+def test_two_different_key_names_are_refused():
+    assert "api_key and api_key_name differ" in mistakes(ApiEndpoint, url=URL, api_key="A", api_key_name="B")
+
+
+def test_a_pasted_key_is_refused_and_never_shown():
+    with pytest.raises(ValidationError) as caught:
+        EvaluationTarget.model_validate({"api_endpoint": {"url": URL, "api_key": "sk-secret-123"}})
+    assert "not the name of an environment variable" in explain(caught.value)
+    assert "sk-secret" not in explain(caught.value) + str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["localhost:8080/v1", "ftp://h/v1", "http://", ""])
+def test_unusable_url_is_named(url):
+    assert f"url {url!r} is not an http URL" in mistakes(ApiEndpoint, url=url)
+
+
+def test_url_with_a_password_is_refused_and_never_shown():
+    text = mistakes(ApiEndpoint, url="http://me:hunter2@h/v1")
+    assert "api_key_name" in text
+    assert "hunter2" not in text
+
+
+def test_interceptors_are_names_or_tables():
+    config = AdapterConfig(interceptors=["caching", InterceptorConfig(name="request_logging", config={"max": 1})])
+    assert config.model_dump()["interceptors"] == [
+        "caching", {"name": "request_logging", "enabled": True, "config": {"max": 1}},
+    ]  # fmt: skip
+
+
+def test_importing_the_package_never_imports_the_proxy_and_writes_nothing(tmp_path):
+    code = "import sys, harness, harness.launcher.cli; sys.exit(any(m.split('.')[0] == 'proxy' for m in sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={"PYTHONPATH": ":".join(sys.path)}, cwd=tmp_path, check=False
+    )
+    assert done.returncode == 0
+    assert list(tmp_path.iterdir()) == []

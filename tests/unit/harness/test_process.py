@@ -1,0 +1,117 @@
+import os
+import signal
+import stat
+import sys
+import time
+
+import pytest
+
+from harness.errors import StartError
+from harness.process import ChildProcess, Command, termination_unwinds
+
+PRINT_AND_WAIT = "import sys,time; print('hello', flush=True); time.sleep(60)"
+IGNORE_TERM = (
+    "import signal,time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
+)
+
+
+def python(code: str) -> Command:
+    return Command("the thing", [sys.executable, "-c", code])
+
+
+def wait_for(condition) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_output_goes_to_a_private_file_and_leaving_ends_the_process(tmp_path):
+    log = tmp_path / "folder" / "log"
+    with ChildProcess(python(PRINT_AND_WAIT), log) as process:
+        wait_for(lambda: log.read_text() == "hello\n")
+        pid = process.pid
+        assert pid
+    assert not is_alive(pid)
+    assert process.pid is None
+    assert stat.S_IMODE(log.stat().st_mode) == 0o600
+
+
+def test_what_ignores_sigterm_is_killed(tmp_path):
+    with ChildProcess(python(IGNORE_TERM), tmp_path / "log", grace_s=0.2) as process:
+        wait_for(lambda: (tmp_path / "log").read_text() == "up\n")
+        pid = process.pid
+    assert pid
+    assert not is_alive(pid)
+
+
+def test_an_exception_in_the_block_ends_the_process(tmp_path):
+    pids: list[int] = []
+
+    def interrupted():
+        with ChildProcess(python(PRINT_AND_WAIT), tmp_path / "log") as process:
+            assert process.pid
+            pids.append(process.pid)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert not is_alive(pids[0])
+
+
+def test_stop_is_idempotent(tmp_path):
+    with ChildProcess(python("pass"), tmp_path / "log") as process:
+        process.stop()
+        process.stop()
+
+
+def test_wait_ready_returns_when_the_url_answers(tmp_path, server):
+    with ChildProcess(python(PRINT_AND_WAIT), tmp_path / "log") as process:
+        process.wait_ready(f"{server.url}/health", 5.0)
+
+
+def test_dying_at_start_shows_the_end_of_the_log(tmp_path, server):
+    code = "import sys; [print(i) for i in range(100)]; sys.exit('the port is taken')"
+    with (
+        pytest.raises(StartError, match="the thing stopped at start with exit code 1") as caught,
+        ChildProcess(python(code), tmp_path / "log") as process,
+    ):
+        process.wait_ready(f"{server.url}/nowhere", 10.0)
+    assert "the port is taken" in str(caught.value)
+    assert "  | 99" in str(caught.value)
+    assert "  | 5\n" not in str(caught.value)
+    assert str(tmp_path / "log") in str(caught.value)
+
+
+def test_never_answering_is_an_error_that_names_the_url(tmp_path, server):
+    server.stop()
+    with (
+        pytest.raises(StartError, match=rf"the thing did not answer at {server.url}/x in 0.3 s"),
+        ChildProcess(python(PRINT_AND_WAIT), tmp_path / "log") as process,
+    ):
+        process.wait_ready(f"{server.url}/x", 0.3)
+
+
+def test_a_missing_program_is_named(tmp_path):
+    with (
+        pytest.raises(StartError, match="cannot start the thing \\(/no/such/program\\)"),
+        ChildProcess(Command("the thing", ["/no/such/program"]), tmp_path / "log"),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_termination_unwinds_and_restores(number):
+    before = signal.getsignal(number)
+    with pytest.raises(SystemExit) as caught, termination_unwinds():
+        signal.raise_signal(number)
+    assert caught.value.code == 128 + number
+    assert signal.getsignal(number) is before
