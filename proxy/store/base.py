@@ -7,6 +7,9 @@ from typing import NamedTuple, Protocol
 
 from proxy.core.http import Headers
 
+DEFAULT_RUN = "default"
+"""What requests that name no run are kept under."""
+
 POOLED = ""
 """The pool of deterministic answers, shared by every run."""
 

@@ -10,27 +10,47 @@ from pathlib import Path
 
 from proxy.store.base import StoreError
 
-MEMORY = "memory"
 _SCHEME = "sqlite:///"
 _NETWORK = frozenset(
-    "9p afs beegfs ceph cifs coda fuse.glusterfs fuse.sshfs fuse.s3fs gfs2 glusterfs gpfs lustre ncpfs nfs nfs4 ocfs2"
-    " orangefs panfs pvfs2 smb3 smbfs vboxsf".split()
+    [
+        "9p",
+        "afs",
+        "beegfs",
+        "ceph",
+        "cifs",
+        "coda",
+        "fuse.glusterfs",
+        "fuse.sshfs",
+        "fuse.s3fs",
+        "gfs2",
+        "glusterfs",
+        "gpfs",
+        "lustre",
+        "ncpfs",
+        "nfs",
+        "nfs4",
+        "ocfs2",
+        "orangefs",
+        "panfs",
+        "pvfs2",
+        "smb3",
+        "smbfs",
+        "vboxsf",
+    ]
 )
 """File systems on which SQLite's WAL cannot work: its shared memory does not reach other hosts."""
 
 
-def parse_store_url(url: str) -> Path | None:
-    """Return the database file that `url` names, None for `memory`.
+def parse_store_url(url: str) -> Path:
+    """Return the database file that `url` names.
 
     Raises:
         StoreError: another kind of store.
     """
-    if url == MEMORY:
-        return None
     if url.startswith(("postgresql:", "postgres:")):
         raise StoreError("store: PostgreSQL is not supported yet; use sqlite:///PATH on a local disk")
     if not url.startswith(_SCHEME) or len(url) == len(_SCHEME):
-        raise StoreError(f"store '{url}' is not a store URL; write sqlite:///PATH or memory")
+        raise StoreError(f"store '{url}' is not a store URL; write sqlite:///PATH")
     return Path(url.removeprefix(_SCHEME)).expanduser()
 
 

@@ -1,4 +1,4 @@
-"""A store that forgets at exit: for tests, and for `store: memory`."""
+"""A store that forgets at exit: for tests of interceptors."""
 
 from __future__ import annotations
 

@@ -32,7 +32,19 @@ def m001_responses_and_exchanges(db: Database) -> None:
             "body": bytes,
         },
         pk="id",
-        not_null={"key", "pool", "sample", "shape", "route", "status", "created_at", "size", "headers", "request", "body"},
+        not_null={
+            "key",
+            "pool",
+            "sample",
+            "shape",
+            "route",
+            "status",
+            "created_at",
+            "size",
+            "headers",
+            "request",
+            "body",
+        },
     )
     db.table("responses").create_index(["key", "pool", "sample", "shape"], unique=True)
     db.table("responses").create_index(["created_at"])

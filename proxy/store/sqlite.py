@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-from proxy.store.base import EntryKey, ExchangeRecord, Losses, StoredResponse, StoreError
+from proxy.store.base import DEFAULT_RUN, EntryKey, ExchangeRecord, Losses, StoredResponse, StoreError
 from proxy.store.codec import pack, pack_headers, pack_optional, unpack, unpack_headers
 from proxy.store.location import folder_lock, prepare_file
 from proxy.store.retention import Retention, enforce
@@ -26,9 +26,6 @@ _APPEND = """INSERT OR IGNORE INTO exchanges
 (id, run, started_at, method, path, route, status, cache, cache_key, sample, outcome, error, duration_ms, upstream_ms,
 size, request_headers, request_body, sent_body, response_headers, response_body)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
-
-DEFAULT_RUN = "default"
-"""What the log calls requests that name no run."""
 
 
 class SqliteStore:

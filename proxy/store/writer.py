@@ -166,7 +166,9 @@ class Writer:
         grown = {name: getattr(self.losses, name) - getattr(self._saved, name) for name in names}
         if not any(grown.values()):
             return
-        sql = "INSERT INTO losses (name, rows) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET rows = rows + excluded.rows"
+        sql = (
+            "INSERT INTO losses (name, rows) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET rows = rows + excluded.rows"
+        )
         rows = [(name, count) for name, count in grown.items() if count]
         if self._commit(connection, [Job(lambda open_: open_.executemany(sql, rows) and None, 0, is_log=False)]):
             for name, count in grown.items():

@@ -57,7 +57,9 @@ def parse_address(url: str) -> Address:
     except ValueError as error:
         raise ValueError(f"upstream.url '{url}' is not a URL: {error}") from None
     if parts.username is not None or parts.password is not None:
-        raise ValueError("upstream.url holds credentials; put the key in a variable and name it in upstream.api_key_name")
+        raise ValueError(
+            "upstream.url holds credentials; put the key in a variable and name it in upstream.api_key_name"
+        )
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError(f"upstream.url '{url}' is not an http(s) URL; write it like http://localhost:8080/v1")
     if parts.query or parts.fragment:

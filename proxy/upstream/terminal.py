@@ -52,7 +52,7 @@ class Upstream:
         self,
         transport: httpx.AsyncBaseTransport,
         address: Address,
-        timeouts: Timeouts = Timeouts(),  # noqa: B008 - frozen
+        timeouts: Timeouts = Timeouts(),
         api_key: str | None = None,
     ) -> None:
         self._transport = transport

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from proxy.core.document import FloatLiteral, encode
@@ -76,30 +77,24 @@ def digest(parts: Sequence[bytes]) -> bytes:
     return state.digest()
 
 
+@dataclass(frozen=True, slots=True)
 class KeyInput:
     """What a key is made of beside the body."""
 
-    __slots__ = ("headers", "identity", "method", "path", "query")
-
-    def __init__(self, *, identity: str, method: str, path: bytes, query: bytes, headers: Headers) -> None:
-        self.identity = identity
-        self.method = method
-        self.path = path
-        self.query = query
-        self.headers = headers
+    identity: str
+    method: str
+    path: bytes
+    query: bytes
+    headers: Headers
 
 
-def cache_key(of: KeyInput, body: Mapping[str, Any], key_headers: Sequence[bytes] = KEY_HEADERS) -> bytes:
-    """Return the 32-byte key of a request.
-
-    Raises:
-        ValueError: the body holds what JSON cannot carry, so it has no key.
-    """
+def cache_key(of: KeyInput, body: bytes, key_headers: Sequence[bytes] = KEY_HEADERS) -> bytes:
+    """Return the 32-byte key of a request whose body has the canonical form `body`."""
     named = sorted((name.lower(), value) for name, value in of.headers if name.lower() in key_headers)
     parts = [KEY_VERSION, of.identity.encode(), of.method.encode(), of.path, of.query, str(len(named)).encode()]
     for name, value in named:
         parts += [name, value]
-    return digest([*parts, canonical(body)])
+    return digest([*parts, body])
 
 
 def is_deterministic(document: Mapping[str, Any]) -> bool:

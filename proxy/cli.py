@@ -1,0 +1,186 @@
+"""The `evalside` command."""
+
+from __future__ import annotations
+
+import os
+import socket
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+import uvicorn
+from rich.console import Console
+from rich.table import Table
+from uvicorn.supervisors import Multiprocess
+
+from proxy import __version__
+from proxy.edge.gate import is_loopback
+from proxy.house import Plan, describe, make_plan
+from proxy.settings import CONFIG_VARIABLE, PREFIX, ConfigError, load_settings
+
+COMMANDS = "evalside.commands"
+"""Entry point group for sub-commands of other packages; each entry is a function for Typer."""
+
+_BAD_CONFIG = 2
+_GRACE = 5
+"""Seconds that running answers have at shutdown."""
+
+app = typer.Typer(
+    name="evalside",
+    help="A sidecar between LLM benchmark harnesses and model servers: cached, logged, reproducible.",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,  # locals may hold keys
+)
+
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", "-c", help=f"YAML file; without it, the one that {CONFIG_VARIABLE} names.")
+]
+UpstreamUrl = Annotated[
+    str | None, typer.Option("--upstream", "-u", help="The model server: origin, …/v1 or a full endpoint URL.")
+]
+
+
+@app.command()
+def serve(
+    upstream: UpstreamUrl = None,
+    config: ConfigFile = None,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; beyond loopback it needs a client token.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 picks a free one.")] = 4000,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that share the port and the store.")] = 1,
+    fd: Annotated[
+        int | None, typer.Option(min=0, help="An inherited listening socket, instead of host and port.")
+    ] = None,
+) -> None:
+    """Run the sidecar in front of a model server."""
+    # Workers are new processes that load their settings themselves: flags reach them as the environment they outrank.
+    if upstream is not None:
+        os.environ[f"{PREFIX}UPSTREAM__URL"] = upstream
+    if config is not None:
+        os.environ[CONFIG_VARIABLE] = str(config)
+    plan = _plan(None)
+    if fd is None and not is_loopback(host) and plan.token is None and not plan.settings.auth.anonymous:
+        _fail(
+            f"--host {host} is reachable from other machines and no client token is configured; set auth.token_name"
+            f" ({PREFIX}AUTH__TOKEN_NAME) or, knowingly, auth.anonymous: true"
+        )
+    listener = socket.socket(fileno=fd) if fd is not None else _listen(host, port)
+    listener.setblocking(False)
+    listener.set_inheritable(True)
+    server_config = uvicorn.Config(
+        "proxy.app:app",
+        workers=workers,
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+        timeout_graceful_shutdown=_GRACE,
+    )
+    _announce(listener, plan)
+    server = uvicorn.Server(server_config)
+    if workers == 1:
+        server.run(sockets=[listener])
+        if not server.started:
+            raise typer.Exit(3)
+    else:
+        Multiprocess(server_config, target=server.run, sockets=[listener]).run()
+
+
+@app.command()
+def check(upstream: UpstreamUrl = None, config: ConfigFile = None) -> None:
+    """Validate the configuration and print the effective pipeline; exit code 2 if it is wrong."""
+    if upstream is not None:
+        os.environ[f"{PREFIX}UPSTREAM__URL"] = upstream
+    described = describe(_plan(config))
+    table = Table(
+        "#", "interceptor", "layer", "options", title=f"Pipeline {described['fingerprint']}", title_justify="left"
+    )
+    for number, stage in enumerate(described["pipeline"], start=1):
+        table.add_row(str(number), stage["name"], stage["layer"], str(stage["config"] or ""))
+    out = Console(soft_wrap=True, highlight=False)
+    out.print(f"upstream  {described['upstream']['url']}")
+    out.print(f"store     {described['settings']['store']}")
+    if described["pipeline"]:
+        out.print(table)
+    else:
+        out.print("pipeline  none: a pure relay")
+
+
+@app.command("mock-server")
+def mock_server(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 picks a free one.")] = 8000,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    model: Annotated[str, typer.Option(help="Name of the model it claims to serve.")] = "mock-model",
+    latency: Annotated[float, typer.Option(min=0, help="Seconds before the first byte of an answer.")] = 0.0,
+    tokens_per_second: Annotated[
+        float | None, typer.Option(min=0.001, help="Pace of generation; as fast as it can.")
+    ] = None,
+    api_key_name: Annotated[str | None, typer.Option(help="Variable with a key that clients must send.")] = None,
+) -> None:
+    """Run a model server without a model, to try a harness or this sidecar against."""
+    from proxy.testing.cli import serve as serve_mock  # noqa: PLC0415 - the test kit is no part of the sidecar
+
+    api_key = os.environ.get(api_key_name) if api_key_name else None
+    if api_key_name and not api_key:
+        _fail(f"--api-key-name: the environment variable '{api_key_name}' is not set")
+    serve_mock(port=port, host=host, model=model, latency=latency, tokens_per_second=tokens_per_second, api_key=api_key)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"evalside {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it and exit.")
+    ] = False,
+) -> None:
+    """Options of every command."""
+
+
+def _plan(config: Path | None) -> Plan:
+    try:
+        return make_plan(load_settings(config))
+    except ConfigError as error:
+        _fail(str(error))
+
+
+def _fail(message: str) -> NoReturn:
+    for line in message.splitlines():
+        typer.secho(f"error: {line}", fg="red", err=True)
+    raise typer.Exit(_BAD_CONFIG)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        _fail(f"cannot listen on {host} port {port}: {error.strerror}; choose another --port, or 0 for a free one")
+
+
+def _announce(listener: socket.socket, plan: Plan) -> None:
+    host, port = listener.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    names = ", ".join(entry.name for entry in plan.entries) or "none (a pure relay)"
+    typer.echo(f"evalside {__version__}: http://{shown}:{port}/v1 -> {plan.address.url}", err=True)
+    typer.echo(f"  pipeline: {names}\n  store: {plan.store_path}\n  stop with Ctrl-C", err=True)
+
+
+def _add_commands() -> None:
+    for entry in entry_points(group=COMMANDS):
+        app.command(entry.name)(entry.load())
+
+
+def main() -> None:
+    """Run the command."""
+    _add_commands()
+    app()
+
+
+if __name__ == "__main__":
+    main()

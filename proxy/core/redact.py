@@ -1,0 +1,76 @@
+"""The one place that takes secrets out of what is logged, stored or shown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+from proxy.core.http import Headers
+
+REDACTED = "[redacted]"
+
+_SECRET_NAME = re.compile(
+    r"authorization|cookie|secret|password|credential|session|(^|[-_])(api[-_]?key|key|token|auth|signature|sig)$"
+    r"|subscription-key",
+    re.IGNORECASE,
+)
+_HEADER_MAPS = frozenset({"headers_to_add", "extra_headers", "headers"})
+_SHORTEST = 6
+"""Characters. Anything shorter is no secret, and replacing it would garble text."""
+
+
+class Redactor:
+    """Knows the names that secrets go by, and the secrets of this process.
+
+    Args:
+        secrets: values that may appear nowhere, whatever they are called (the upstream's key, the client token).
+    """
+
+    def __init__(self, secrets: Iterable[str | None] = ()) -> None:
+        self._secrets = [secret.encode() for secret in secrets if secret and len(secret) >= _SHORTEST]
+
+    def headers(self, headers: Headers) -> Headers:
+        """Return the fields with the values of secret ones replaced."""
+        return [
+            (name, REDACTED.encode() if _SECRET_NAME.search(name.decode("latin-1")) else self.raw(value))
+            for name, value in headers
+        ]
+
+    def raw(self, body: bytes, headers: Iterable[tuple[bytes, bytes]] = ()) -> bytes:
+        """Return bytes without this process's secrets, nor those that a request's own `headers` carry."""
+        for secret in self._secrets:
+            if secret in body:
+                body = body.replace(secret, REDACTED.encode())
+        for name, value in headers:
+            if name.lower() in {b"authorization", b"x-api-key", b"api-key"}:
+                secret = value.rpartition(b" ")[2]
+                if len(secret) >= _SHORTEST and secret in body:
+                    body = body.replace(secret, REDACTED.encode())
+        return body
+
+    def text(self, text: str) -> str:
+        """Return a text without this process's secrets."""
+        return self.raw(text.encode("utf-8", "replace")).decode("utf-8", "replace") if self._secrets else text
+
+    def query(self, query: str) -> str:
+        """Return a query string with the values of secret parameters replaced; without any it is unchanged."""
+        pairs = parse_qsl(query, keep_blank_values=True)
+        if not any(_SECRET_NAME.search(name) for name, _ in pairs):
+            return self.text(query)
+        return urlencode([(name, REDACTED if _SECRET_NAME.search(name) else value) for name, value in pairs], safe="[]")
+
+    def document(self, value: Any) -> Any:
+        """Return a copy of a configuration with header values of secret names, and every known secret, replaced."""
+        if isinstance(value, dict):
+            return {
+                name: self._header_map(item) if name in _HEADER_MAPS and isinstance(item, dict) else self.document(item)
+                for name, item in value.items()
+            }
+        if isinstance(value, list | tuple):
+            return [self.document(item) for item in value]
+        return self.text(value) if isinstance(value, str) else value
+
+    def _header_map(self, headers: dict[str, Any]) -> dict[str, Any]:
+        return {name: REDACTED if _SECRET_NAME.search(name) else self.document(item) for name, item in headers.items()}

@@ -1,0 +1,156 @@
+"""Everything that lives as long as the sidecar does, put together from the settings."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from proxy.console import console
+from proxy.core.pipeline import compose
+from proxy.core.redact import Redactor
+from proxy.edge.asgi import Edge, EdgeOptions
+from proxy.edge.gate import Gate
+from proxy.interceptors.base import ModelNames, Services
+from proxy.plugins import Entry, build, fingerprint, plan
+from proxy.settings import ConfigError, Settings, secret
+from proxy.store.base import ResponseStore, StoreError
+from proxy.store.location import parse_store_url
+from proxy.store.retention import Retention
+from proxy.store.sqlite import SqliteStore
+from proxy.upstream.address import Address, parse_address
+from proxy.upstream.terminal import Timeouts, Upstream
+from proxy.upstream.transport import AiohttpTransport
+
+CACHE_FILE = "cache.db"
+"""The database in a `cache_dir`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The settings with everything checked that can be checked without opening anything."""
+
+    settings: Settings
+    address: Address
+    store_path: Path
+    entries: list[Entry]
+    fingerprint: str
+    token: str | None
+    api_key: str | None
+    redactor: Redactor
+
+
+def make_plan(settings: Settings) -> Plan:
+    """Return the plan.
+
+    Raises:
+        ConfigError: something in the settings cannot be carried out.
+    """
+    token = secret(settings.auth.token_name, "auth.token_name")
+    api_key = secret(settings.upstream.api_key_name, "upstream.api_key_name")
+    try:
+        address = parse_address(settings.upstream.url)
+        store_path = parse_store_url(settings.store)
+    except (ValueError, StoreError) as error:
+        raise ConfigError(str(error)) from None
+    entries = plan(settings.interceptors)
+    return Plan(
+        settings=settings,
+        address=address,
+        store_path=store_path,
+        entries=entries,
+        fingerprint=fingerprint(entries),
+        token=token,
+        api_key=api_key,
+        redactor=Redactor([token, api_key]),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """What the app and its admin routes use while the sidecar runs."""
+
+    plan: Plan
+    gate: Gate
+    edge: Edge
+    store: SqliteStore
+    transport: AiohttpTransport
+    failures: Counter[str]
+    """How often an interceptor failed open or closed, by name; `observer` counts dropped taps."""
+
+
+@asynccontextmanager
+async def open_house(made: Plan) -> AsyncIterator[House]:
+    """Open store, transport and interceptors, and close them again.
+
+    Raises:
+        StoreError: the store cannot be used.
+    """
+    settings = made.settings
+    async with AsyncExitStack() as stack:
+        stack.enter_context(console(settings.log_level, made.redactor))
+        retention = Retention(**settings.retention.model_dump())
+        stores: dict[Path | None, SqliteStore] = {}
+
+        def responses(folder: Path | None) -> ResponseStore:
+            if folder not in stores:
+                stores[folder] = _open_store(stack, folder / CACHE_FILE if folder else made.store_path, retention)
+            return stores[folder]
+
+        responses(None)
+        store = stores[None]
+        transport = await stack.enter_async_context(AiohttpTransport())
+        failures: Counter[str] = Counter()
+
+        def failed(name: str) -> None:
+            failures[name] += 1
+
+        services = Services(
+            responses=responses,
+            log=store,
+            identity=settings.upstream.namespace or made.address.url,
+            models=ModelNames(settings.upstream.model_id, settings.upstream.model_aliases),
+            redactor=made.redactor,
+        )
+        stages = await build(made.entries, services, stack)
+        upstream = Upstream(transport, made.address, Timeouts(**settings.upstream.timeout.model_dump()), made.api_key)
+        gate = Gate(made.token, anonymous=settings.auth.anonymous, allowed_hosts=settings.allowed_hosts)
+        edge = Edge(
+            compose(stages, upstream, on_failure=failed),
+            upstream,
+            gate,
+            EdgeOptions(settings.max_body_bytes, relay_only=not stages, fingerprint=made.fingerprint),
+            on_tap_error=lambda: failed("observer"),
+        )
+        yield House(made, gate, edge, store, transport, failures)
+
+
+def _open_store(stack: AsyncExitStack, path: Path, retention: Retention) -> SqliteStore:
+    store = SqliteStore(path, retention)
+    store.open()
+    stack.callback(store.close)
+    return store
+
+
+def describe(made: Plan) -> dict[str, Any]:
+    """Return the effective configuration, secrets redacted, for `/-/config` and `evalside check`."""
+    pipeline = [
+        {
+            "name": entry.name,
+            "layer": entry.plugin.layer.name.lower(),
+            "config": entry.config.model_dump(mode="json", exclude_none=True),
+        }
+        for entry in made.entries
+    ]
+    described: dict[str, Any] = made.redactor.document(
+        {
+            "settings": made.settings.model_dump(mode="json"),
+            "upstream": {"url": made.address.url},
+            "pipeline": pipeline,
+            "fingerprint": made.fingerprint,
+        }
+    )
+    return described

@@ -1,0 +1,74 @@
+"""The one log row of an exchange, which request_logging and response_logging fill together."""
+
+from __future__ import annotations
+
+import time
+
+from proxy.core.errors import ProxyError
+from proxy.core.facts import CacheFacts, UpstreamFacts
+from proxy.core.http import Exchange, Response
+from proxy.core.pipeline import Next
+from proxy.core.redact import Redactor
+from proxy.core.stream import Outcome
+from proxy.store.base import ExchangeLog, ExchangeRecord
+
+
+class Row:
+    """The record, and who writes it: the first interceptor that asks for it."""
+
+    __slots__ = ("_followed", "_log", "record")
+
+    def __init__(self, record: ExchangeRecord, log: ExchangeLog) -> None:
+        self.record = record
+        self._log = log
+        self._followed = False
+
+    async def follow(self, exchange: Exchange, call_next: Next) -> Response:
+        """Call on, and have the row written when the exchange ends, however it ends."""
+        if self._followed:
+            return await call_next(exchange)
+        self._followed = True
+        try:
+            response = await call_next(exchange)
+        except BaseException:
+            self._write(exchange, None, Outcome.CLIENT_GONE)
+            raise
+        response.on_close(lambda outcome: self._write(exchange, response, outcome))
+        return response
+
+    def _write(self, exchange: Exchange, response: Response | None, outcome: Outcome) -> None:
+        record = self.record
+        cache = exchange.get(CacheFacts)
+        upstream = exchange.get(UpstreamFacts)
+        record.status = response.status if response is not None else None
+        record.outcome = outcome.value
+        record.error = exchange.error.code if exchange.error is not None else None
+        record.cache = cache.status if cache is not None else None
+        record.cache_key = cache.key if cache is not None else None
+        record.sample = cache.sample if cache is not None else None
+        record.upstream_ms = upstream.ms if upstream is not None else None
+        record.duration_ms = (time.perf_counter() - exchange.started) * 1000
+        self._log.append(record)
+
+
+def row_of(exchange: Exchange, log: ExchangeLog, redactor: Redactor) -> Row:
+    """Return the exchange's row, made where it has none yet."""
+    row = exchange.get(Row)
+    if row is None:
+        request = exchange.request
+        path = request.path.decode("latin-1")
+        if request.query:
+            path += "?" + redactor.query(request.query.decode("latin-1"))
+        record = ExchangeRecord(exchange.id, exchange.run, exchange.time, request.method, path, exchange.route)
+        row = Row(record, log)
+        exchange.put(row)
+    return row
+
+
+def sent_body(exchange: Exchange) -> bytes | None:
+    """Return what was sent on where that differs from what was received; None also where it could not be encoded."""
+    try:
+        raw = exchange.request.body.raw
+    except ProxyError:
+        return None
+    return raw if raw != exchange.received else None

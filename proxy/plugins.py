@@ -1,0 +1,136 @@
+"""From interceptor names to a pipeline. Whatever is wrong with a list is found at start-up."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any
+
+import orjson
+from pydantic import ValidationError
+
+from proxy.core.http import Exchange, Response
+from proxy.core.nearest import did_you_mean
+from proxy.core.pipeline import Interceptor, Layer, Next, Stage, in_order
+from proxy.interceptors.base import ROUTES, Config, Plugin, Services, TransformConfig
+from proxy.settings import ConfigError, InterceptorSpec
+
+GROUP = "evalside.interceptors"
+"""Entry point group for interceptors of other distributions; each entry is a `Plugin`."""
+
+BUILT_IN = {
+    "caching": "proxy.interceptors.caching",
+    "endpoint": "proxy.interceptors.endpoint",
+    "payload_modifier": "proxy.interceptors.payload_modifier",
+    "request_logging": "proxy.interceptors.request_logging",
+    "response_logging": "proxy.interceptors.response_logging",
+    "system_message": "proxy.interceptors.system_message",
+}
+
+DEFAULT = ("request_logging", "response_logging", "caching")
+"""The pipeline where the configuration has no `interceptors`."""
+
+_IMPLIED = "endpoint"
+_GUARD_RANK = -1000
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One interceptor of the effective pipeline, with its validated options."""
+
+    name: str
+    plugin: Plugin[Any]
+    config: Config
+
+
+def find_plugin(name: str) -> Plugin[Any]:
+    """Return the interceptor of this name.
+
+    Raises:
+        ConfigError: there is none, or its distribution cannot be loaded.
+    """
+    if name in BUILT_IN:
+        plugin = import_module(BUILT_IN[name]).PLUGIN
+        assert isinstance(plugin, Plugin)
+        return plugin
+    installed = {entry.name: entry for entry in entry_points(group=GROUP)}
+    if name not in installed:
+        raise ConfigError(f"unknown interceptor '{name}'{did_you_mean(name, [*BUILT_IN, *installed])}")
+    try:
+        plugin = installed[name].load()
+    except Exception as error:
+        raise ConfigError(f"interceptor '{name}' ({installed[name].value}) cannot be loaded: {error!r}") from error
+    if not isinstance(plugin, Plugin):
+        raise ConfigError(f"interceptor '{name}' ({installed[name].value}) is not a Plugin")
+    return plugin
+
+
+def plan(specs: Sequence[InterceptorSpec] | None) -> list[Entry]:
+    """Return the effective pipeline in its order, options validated; empty for a pure relay.
+
+    Raises:
+        ConfigError: an unknown interceptor or option, a wrong value, or one listed twice.
+    """
+    if specs is None:
+        specs = [InterceptorSpec(name=name) for name in DEFAULT]
+    enabled = [spec for spec in specs if spec.enabled]
+    if not enabled:
+        return []
+    if all(spec.name != _IMPLIED for spec in enabled):
+        enabled.append(InterceptorSpec(name=_IMPLIED))
+    entries: dict[str, Entry] = {}
+    for spec in enabled:
+        if spec.name in entries:
+            raise ConfigError(f"interceptor '{spec.name}' is listed twice; keep one of the entries")
+        entries[spec.name] = _entry(spec)
+    return sorted(entries.values(), key=lambda entry: (entry.plugin.layer, entry.plugin.rank))
+
+
+def _entry(spec: InterceptorSpec) -> Entry:
+    plugin = find_plugin(spec.name)
+    try:
+        config = plugin.config.model_validate(spec.config)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(spec.name, plugin, dict(item)) for item in error.errors())) from None
+    if isinstance(config, TransformConfig) and not config.routes <= ROUTES:
+        unknown = sorted(config.routes - ROUTES)[0]
+        raise ConfigError(f"interceptor '{spec.name}': unknown route '{unknown}'{did_you_mean(unknown, ROUTES)}")
+    return Entry(spec.name, plugin, config)
+
+
+def _explain(name: str, plugin: Plugin[Any], item: dict[str, Any]) -> str:
+    option = ".".join(str(part) for part in item["loc"])
+    if item["type"] == "extra_forbidden":
+        return f"interceptor '{name}': unknown option '{option}'{did_you_mean(option, plugin.config.model_fields)}"
+    if item["type"] == "missing":
+        return f"interceptor '{name}': option '{option}' is missing"
+    given = f" is {item['input']!r}" if option else ""
+    return f"interceptor '{name}': {option or 'its options'}{given}: {item['msg']}"
+
+
+async def build(entries: Sequence[Entry], services: Services, stack: AsyncExitStack) -> list[Stage]:
+    """Open the interceptors for as long as `stack` lives, and return their stages in order."""
+    stages = []
+    for entry in entries:
+        interceptor: Interceptor = await stack.enter_async_context(entry.plugin.build(entry.config, services))
+        routes = entry.config.routes if isinstance(entry.config, TransformConfig) else None
+        stages.append(Stage(entry.name, entry.plugin.layer, entry.plugin.rank, interceptor, routes))
+    if stages:
+        stages.append(Stage("body check", Layer.TRANSFORM, _GUARD_RANK, _check_body))
+    return in_order(stages)
+
+
+async def _check_body(exchange: Exchange, call_next: Next, /) -> Response:
+    """Refuse a body that is not a JSON object before anything reads it; observers have seen it by then."""
+    exchange.request.body.json  # noqa: B018 - parses, or raises what the client is told
+    return await call_next(exchange)
+
+
+def fingerprint(entries: Sequence[Entry]) -> str:
+    """Return 16 hexadecimal digits that differ where the pipeline's order or options do."""
+    described = [(entry.name, entry.config.model_dump(mode="json")) for entry in entries]
+    return hashlib.sha256(orjson.dumps(described, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]

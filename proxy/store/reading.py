@@ -1,0 +1,106 @@
+"""Queries for the admin routes and the command line: off the hot path, through sqlite-utils, on a read-only connection."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlite_utils import Database
+
+from proxy.store.codec import unpack, unpack_headers
+
+_SUMMARY = (
+    "seq, id, run, started_at, method, path, route, status, cache, cache_key, sample, outcome, error, duration_ms,"
+    " upstream_ms"
+)
+_HEADERS = ("request_headers", "response_headers")
+_BODIES = ("request_body", "sent_body", "response_body")
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which exchanges to list; None does not restrict."""
+
+    run: str | None = None
+    status: int | None = None
+    cache: str | None = None
+    q: str | None = None
+    """Text in the path, the error code or the key."""
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[Database]:
+    """Open the database for reading."""
+    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=10)
+    connection.row_factory = sqlite3.Row
+    try:
+        yield Database(connection)
+    finally:
+        connection.close()
+
+
+def exchanges(db: Database, wanted: Filter, *, limit: int, cursor: int | None) -> dict[str, Any]:
+    """Return `{"items": […], "next": cursor or null}`, newest first."""
+    where, values = ["1"], []
+    for column in ("run", "status", "cache"):
+        value = getattr(wanted, column)
+        if value is not None:
+            where.append(f"{column} = ?")
+            values.append(value)
+    if wanted.q is not None:
+        where.append("(instr(path, ?) OR instr(coalesce(error, ''), ?) OR instr(coalesce(cache_key, ''), ?))")
+        values += [wanted.q] * 3
+    if cursor is not None:
+        where.append("seq < ?")
+        values.append(cursor)
+    sql = f"SELECT {_SUMMARY} FROM exchanges WHERE {' AND '.join(where)} ORDER BY seq DESC LIMIT ?"
+    rows = [dict(row) for row in db.execute(sql, [*values, limit + 1]).fetchall()]
+    more = len(rows) > limit
+    items = rows[:limit]
+    return {
+        "items": [{name: value for name, value in item.items() if name != "seq"} for item in items],
+        "next": items[-1]["seq"] if more else None,
+    }
+
+
+def exchange(db: Database, exchange_id: str) -> dict[str, Any] | None:
+    """Return one exchange with its headers and bodies as text, None where there is none."""
+    row = next(iter(db.execute("SELECT * FROM exchanges WHERE id = ?", [exchange_id]).fetchall()), None)
+    if row is None:
+        return None
+    found = {name: value for name, value in dict(row).items() if name not in {"seq", "size"}}
+    for name in _HEADERS:
+        if found[name] is not None:
+            found[name] = [
+                [key.decode("latin-1"), value.decode("latin-1")] for key, value in unpack_headers(found[name])
+            ]
+    for name in _BODIES:
+        if found[name] is not None:
+            found[name] = unpack(found[name]).decode("utf-8", "replace")
+    return found
+
+
+def runs(db: Database) -> list[dict[str, Any]]:
+    """Return every run with its number of exchanges and their first and last time (seconds since the epoch)."""
+    sql = """SELECT run, count(*) AS exchanges, min(started_at) AS first_at, max(started_at) AS last_at
+    FROM exchanges GROUP BY run ORDER BY last_at DESC"""
+    return [dict(row) for row in db.execute(sql).fetchall()]
+
+
+def run_summary(db: Database, run: str) -> dict[str, Any] | None:
+    """Return a run's counts by status, cache and outcome; None where it is unknown."""
+    found: dict[str, Any] = {"run": run, "exchanges": 0}
+    for column in ("status", "cache", "outcome", "error"):
+        sql = f"SELECT {column}, count(*) FROM exchanges WHERE run = ? AND {column} IS NOT NULL GROUP BY {column}"
+        found[column] = {str(value): count for value, count in db.execute(sql, [run]).fetchall()}
+    found["exchanges"] = db.execute("SELECT count(*) FROM exchanges WHERE run = ?", [run]).fetchone()[0]
+    return found if found["exchanges"] else None
+
+
+def losses(db: Database) -> dict[str, int]:
+    """Return how many rows could not be written since the database was made, by kind."""
+    return {name: rows for name, rows in db.execute("SELECT name, rows FROM losses").fetchall()}
