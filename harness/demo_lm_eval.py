@@ -15,7 +15,7 @@ from harness.errors import ConfigurationError, EvaluationError
 from harness.tasks.smoke import SmokeTask
 
 HOW_TO_GET = (
-    "`make e2e` installs it into .venv-lm-eval; or `pip install 'lm-eval[api]'`, or set EVALSIDE_LM_EVAL to its path"
+    "`make e2e` installs it into .venv-lm-eval; or `pip install 'lm-eval[api]'`, or set LM_EVAL_EXECUTABLE to its path"
 )
 _TASK = "evalside_smoke"
 _METRIC = "exact_match"
@@ -30,15 +30,15 @@ _OFFLINE = {
 
 
 def find_lm_eval() -> str | None:
-    """The lm_eval executable: EVALSIDE_LM_EVAL, .venv-lm-eval, beside our Python, or on the PATH; else None.
+    """The lm_eval executable: LM_EVAL_EXECUTABLE, .venv-lm-eval, beside our Python, or on the PATH; else None. The path is absolute.
 
-    Raises ConfigurationError if EVALSIDE_LM_EVAL names something that cannot be run.
+    Raises ConfigurationError if LM_EVAL_EXECUTABLE names something that cannot be run.
     """
-    named = os.environ.get("EVALSIDE_LM_EVAL")
+    named = os.environ.get("LM_EVAL_EXECUTABLE")
     if named and shutil.which(named) is None:
-        raise ConfigurationError(f"EVALSIDE_LM_EVAL is {named!r}, which is not an executable file")
+        raise ConfigurationError(f"LM_EVAL_EXECUTABLE is {named!r}, which is not an executable file")
     places = (named or "", ".venv-lm-eval/bin/lm_eval", str(Path(sys.executable).parent / "lm_eval"), "lm_eval")
-    return next((found for place in places if (found := shutil.which(place))), None)
+    return next((str(Path(found).absolute()) for place in places if (found := shutil.which(place))), None)
 
 
 def write_task(folder: Path) -> None:

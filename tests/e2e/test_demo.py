@@ -26,7 +26,7 @@ def environment() -> dict[str, str]:
     paths = [os.environ.get("PYTHONPATH", ""), str(ROOT)]
     env = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "COLUMNS": "140"}
     lm_eval = ROOT / ".venv-lm-eval" / "bin" / "lm_eval"
-    return env | ({"EVALSIDE_LM_EVAL": str(lm_eval)} if lm_eval.exists() else {})
+    return env | ({"LM_EVAL_EXECUTABLE": str(lm_eval)} if lm_eval.exists() else {})
 
 
 def test_the_second_pass_is_all_hits_with_the_same_score(tmp_path, environment):
