@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from importlib.resources import files
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse, JSONResponse
+from pydantic import BaseModel, Field
 from starlette.staticfiles import StaticFiles
 
 from proxy.core.errors import NotFound
 from proxy.edge.controls import check_run
 from proxy.house import House, describe
 from proxy.store import reading
-from proxy.store.base import Losses
+from proxy.store.base import LOSSES
 from proxy.upstream.health import answers
 from proxy.wire.routes import PIPELINE
 
-Limit = Annotated[int, Query(ge=1, le=1000, description="how many at most")]
-Cursor = Annotated[int | None, Query(description="the `next` of the page before")]
+
+class Page(BaseModel):
+    """Which exchanges to list, and how many."""
+
+    limit: int = Field(50, ge=1, le=1000, description="how many at most")
+    cursor: int | None = Field(None, description="the `next` of the page before")
+    status: int | None = Field(None, description="of the answer")
+    cache: str | None = Field(None, description="hit, miss, bypass, off or coalesced")
+    q: str | None = Field(None, description="text in the path, the error code or the key")
+
 
 router = APIRouter(prefix="/-")
 
@@ -32,7 +42,8 @@ def house(request: Request) -> House:
 
 async def written(request: Request) -> None:
     """Let what this worker has logged so far be read."""
-    await house(request).store.flush()
+    for store in house(request).stores:
+        await store.flush()
 
 
 Written = [Depends(written)]
@@ -58,15 +69,8 @@ def config(request: Request) -> dict[str, Any]:
 
 
 @router.get("/exchanges", dependencies=Written, summary="Logged exchanges, newest first")
-def exchanges(
-    request: Request,
-    limit: Limit = 50,
-    cursor: Cursor = None,
-    status: int | None = None,
-    cache: str | None = None,
-    q: str | None = None,
-) -> dict[str, Any]:
-    return _exchanges(request, reading.Filter(status=status, cache=cache, q=q), limit, cursor)
+def exchanges(request: Request, page: Annotated[Page, Query()]) -> dict[str, Any]:
+    return _exchanges(request, None, page)
 
 
 @router.get("/exchanges/{exchange_id}", dependencies=Written, summary="One exchange with headers and bodies")
@@ -82,7 +86,7 @@ def exchange(request: Request, exchange_id: str) -> dict[str, Any]:
 def runs(request: Request) -> dict[str, Any]:
     here = house(request)
     with reading.reading(here.store.path) as db:
-        return {"items": reading.runs(db), "findings": _findings(here, reading.losses(db))}
+        return {"items": reading.runs(db), "findings": _findings(here)}
 
 
 @router.get("/runs/{run}", dependencies=Written, summary="Counts of one run, and its findings")
@@ -92,20 +96,12 @@ def run_summary(request: Request, run: str) -> dict[str, Any]:
         found = reading.run_summary(db, check_run(run))
         if found is None:
             raise NotFound(f"there is no run '{run}'; GET /-/runs lists them")
-        return {**found, "findings": _findings(here, reading.losses(db))}
+        return {**found, "findings": _findings(here)}
 
 
 @router.get("/runs/{run}/exchanges", dependencies=Written, summary="Logged exchanges of one run, newest first")
-def run_exchanges(  # noqa: PLR0913 - one parameter for each query field
-    request: Request,
-    run: str,
-    limit: Limit = 50,
-    cursor: Cursor = None,
-    status: int | None = None,
-    cache: str | None = None,
-    q: str | None = None,
-) -> dict[str, Any]:
-    return _exchanges(request, reading.Filter(check_run(run), status, cache, q), limit, cursor)
+def run_exchanges(request: Request, run: str, page: Annotated[Page, Query()]) -> dict[str, Any]:
+    return _exchanges(request, check_run(run), page)
 
 
 @router.get("/docs", include_in_schema=False)
@@ -119,20 +115,23 @@ def docs() -> HTMLResponse:
     )
 
 
-def _exchanges(request: Request, wanted: reading.Filter, limit: int, cursor: int | None) -> dict[str, Any]:
+def _exchanges(request: Request, run: str | None, page: Page) -> dict[str, Any]:
+    wanted = reading.Filter(run, page.status, page.cache, page.q)
     with reading.reading(house(request).store.path) as db:
-        return reading.exchanges(db, wanted, limit=limit, cursor=cursor)
+        return reading.exchanges(db, wanted, limit=page.limit, cursor=page.cursor)
 
 
-def _findings(here: House, stored: dict[str, int]) -> list[dict[str, Any]]:
-    """Return what may make the store or the log incomplete."""
-    losses: Losses = here.store.losses
-    now = {name: getattr(losses, name) for name in ("log_rows_shed", "log_rows_lost", "cache_rows_lost")}
-    found = [
-        {"finding": name, "count": max(now[name], stored.get(name, 0)), "last_error": losses.last_error}
-        for name in now
-        if now[name] or stored.get(name)
-    ]
+def _findings(here: House) -> list[dict[str, Any]]:
+    """Return what may make the store or the log incomplete, counted over all workers as far as they could say it."""
+    found = []
+    for store in here.stores:
+        with reading.reading(store.path) as db:
+            counts = Counter(reading.losses(db)) + Counter(store.unsaved_losses())
+        found += [
+            {"finding": name, "count": counts[name], "store": str(store.path), "last_error": store.losses.last_error}
+            for name in LOSSES
+            if counts[name]
+        ]
     found += [{"finding": "interceptor_failed", "name": name, "count": count} for name, count in here.failures.items()]
     return found
 

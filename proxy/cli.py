@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import socket
 from importlib.metadata import entry_points
+from inspect import signature
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 import uvicorn
@@ -25,6 +26,9 @@ COMMANDS = "evalside.commands"
 _BAD_CONFIG = 2
 _GRACE = 5
 """Seconds that running answers have at shutdown."""
+_KEEP_ALIVE = 120
+"""Seconds an idle connection stays open: longer than clients keep theirs, or they send into one that is closing."""
+_INTERNET = frozenset({socket.AF_INET, socket.AF_INET6})
 
 app = typer.Typer(
     name="evalside",
@@ -61,12 +65,15 @@ def serve(
     if config is not None:
         os.environ[CONFIG_VARIABLE] = str(config)
     plan = _plan(None)
-    if fd is None and not is_loopback(host) and plan.token is None and not plan.settings.auth.anonymous:
+    inherited = _inherited(fd) if fd is not None else None
+    if inherited is not None:
+        host = str(inherited.getsockname()[0]) if inherited.family in _INTERNET else "localhost"
+    if not is_loopback(host) and plan.token is None and not plan.settings.auth.anonymous:
         _fail(
-            f"--host {host} is reachable from other machines and no client token is configured; set auth.token_name"
+            f"{host} is reachable from other machines and no client token is configured; set auth.token_name"
             f" ({PREFIX}AUTH__TOKEN_NAME) or, knowingly, auth.anonymous: true"
         )
-    listener = socket.socket(fileno=fd) if fd is not None else _listen(host, port)
+    listener = inherited or _listen(host, port)
     listener.setblocking(False)
     listener.set_inheritable(True)
     server_config = uvicorn.Config(
@@ -75,6 +82,7 @@ def serve(
         access_log=False,
         log_level="warning",
         server_header=False,
+        timeout_keep_alive=_KEEP_ALIVE,
         timeout_graceful_shutdown=_GRACE,
     )
     _announce(listener, plan)
@@ -84,7 +92,7 @@ def serve(
         if not server.started:
             raise typer.Exit(3)
     else:
-        Multiprocess(server_config, target=server.run, sockets=[listener]).run()
+        _supervisor(server_config, server, listener).run()
 
 
 @app.command()
@@ -160,20 +168,46 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
-        _fail(f"cannot listen on {host} port {port}: {error.strerror}; choose another --port, or 0 for a free one")
+        reason = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
+        _fail(f"cannot listen on {host} port {port}: {reason}; choose another --port, or 0 for a free one")
+
+
+def _inherited(fd: int) -> socket.socket:
+    try:
+        listener = socket.socket(fileno=fd)
+        listens = listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    except OSError as error:
+        _fail(f"--fd {fd} is not a socket ({error.strerror}); pass the number of an inherited listening socket")
+    if not listens:
+        _fail(f"--fd {fd} does not listen; call listen() on the socket before it is handed over")
+    return listener
+
+
+def _supervisor(config: uvicorn.Config, server: uvicorn.Server, listener: socket.socket) -> Multiprocess:
+    """Return uvicorn's supervisor of worker processes; older ones want to be told what they run."""
+    told: dict[str, Any] = {"target": server.run} if "target" in signature(Multiprocess).parameters else {}
+    return Multiprocess(config, sockets=[listener], **told)
 
 
 def _announce(listener: socket.socket, plan: Plan) -> None:
-    host, port = listener.getsockname()[:2]
-    shown = f"[{host}]" if ":" in host else host
+    if listener.family in _INTERNET:
+        host, port = listener.getsockname()[:2]
+        where = f"http://[{host}]:{port}/v1" if ":" in host else f"http://{host}:{port}/v1"
+    else:
+        where = str(listener.getsockname())
     names = ", ".join(entry.name for entry in plan.entries) or "none (a pure relay)"
-    typer.echo(f"evalside {__version__}: http://{shown}:{port}/v1 -> {plan.address.url}", err=True)
+    typer.echo(f"evalside {__version__}: {where} -> {plan.address.url}", err=True)
     typer.echo(f"  pipeline: {names}\n  store: {plan.store_path}\n  stop with Ctrl-C", err=True)
 
 
 def _add_commands() -> None:
     for entry in entry_points(group=COMMANDS):
-        app.command(entry.name)(entry.load())
+        try:
+            command = entry.load()
+        except Exception as error:  # noqa: BLE001 - another package's mistake must not take the sidecar with it
+            typer.secho(f"warning: command '{entry.name}' ({entry.value}) cannot be loaded: {error!r}", err=True)
+        else:
+            app.command(entry.name)(command)
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,6 +77,8 @@ class House:
     gate: Gate
     edge: Edge
     store: SqliteStore
+    stores: Collection[SqliteStore]
+    """It, and those that a `cache_dir` named."""
     transport: AiohttpTransport
     failures: Counter[str]
     """How often an interceptor failed open or closed, by name; `observer` counts dropped taps."""
@@ -93,15 +95,16 @@ async def open_house(made: Plan) -> AsyncIterator[House]:
     async with AsyncExitStack() as stack:
         stack.enter_context(console(settings.log_level, made.redactor))
         retention = Retention(**settings.retention.model_dump())
-        stores: dict[Path | None, SqliteStore] = {}
+        stores: dict[Path, SqliteStore] = {}
 
         def responses(folder: Path | None) -> ResponseStore:
-            if folder not in stores:
-                stores[folder] = _open_store(stack, folder / CACHE_FILE if folder else made.store_path, retention)
-            return stores[folder]
+            path = folder.expanduser() / CACHE_FILE if folder is not None else made.store_path
+            if path not in stores:
+                stores[path] = _open_store(stack, path, retention)
+            return stores[path]
 
         responses(None)
-        store = stores[None]
+        store = stores[made.store_path]
         transport = await stack.enter_async_context(AiohttpTransport())
         failures: Counter[str] = Counter()
 
@@ -125,7 +128,7 @@ async def open_house(made: Plan) -> AsyncIterator[House]:
             EdgeOptions(settings.max_body_bytes, relay_only=not stages, fingerprint=made.fingerprint),
             on_tap_error=lambda: failed("observer"),
         )
-        yield House(made, gate, edge, store, transport, failures)
+        yield House(made, gate, edge, store, stores.values(), transport, failures)
 
 
 def _open_store(stack: AsyncExitStack, path: Path, retention: Retention) -> SqliteStore:
@@ -141,7 +144,7 @@ def describe(made: Plan) -> dict[str, Any]:
         {
             "name": entry.name,
             "layer": entry.plugin.layer.name.lower(),
-            "config": entry.config.model_dump(mode="json", exclude_none=True),
+            "config": {name: value for name, value in entry.options.items() if value is not None},
         }
         for entry in made.entries
     ]

@@ -17,7 +17,8 @@ from proxy.core.http import Exchange, Response
 from proxy.core.nearest import did_you_mean
 from proxy.core.pipeline import Interceptor, Layer, Next, Stage, in_order
 from proxy.interceptors.base import ROUTES, Config, Plugin, Services, TransformConfig
-from proxy.settings import ConfigError, InterceptorSpec
+from proxy.settings import ConfigError, InterceptorSpec, shown
+from proxy.store.base import StoreError
 
 GROUP = "evalside.interceptors"
 """Entry point group for interceptors of other distributions; each entry is a `Plugin`."""
@@ -46,6 +47,16 @@ class Entry:
     plugin: Plugin[Any]
     config: Config
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options as JSON: the same text in every process, sets sorted."""
+        options: dict[str, Any] = orjson.loads(orjson.dumps(self.config.model_dump(), default=_plain))
+        return options
+
+
+def _plain(value: Any) -> Any:
+    return sorted(value) if isinstance(value, set | frozenset) else str(value)
+
 
 def find_plugin(name: str) -> Plugin[Any]:
     """Return the interceptor of this name.
@@ -60,12 +71,17 @@ def find_plugin(name: str) -> Plugin[Any]:
     installed = {entry.name: entry for entry in entry_points(group=GROUP)}
     if name not in installed:
         raise ConfigError(f"unknown interceptor '{name}'{did_you_mean(name, [*BUILT_IN, *installed])}")
+    sources = {entry.value for entry in entry_points(group=GROUP, name=name)}
+    if len(sources) > 1:
+        raise ConfigError(f"interceptor '{name}' is installed twice ({', '.join(sorted(sources))}); uninstall one")
     try:
         plugin = installed[name].load()
     except Exception as error:
-        raise ConfigError(f"interceptor '{name}' ({installed[name].value}) cannot be loaded: {error!r}") from error
+        raise ConfigError(
+            f"interceptor '{name}' ({installed[name].value}) cannot be loaded: {error!r}; repair or uninstall it"
+        ) from error
     if not isinstance(plugin, Plugin):
-        raise ConfigError(f"interceptor '{name}' ({installed[name].value}) is not a Plugin")
+        raise ConfigError(f"interceptor '{name}' ({installed[name].value}) is not a Plugin; repair or uninstall it")
     return plugin
 
 
@@ -97,7 +113,7 @@ def _entry(spec: InterceptorSpec) -> Entry:
     except ValidationError as error:
         raise ConfigError("\n".join(_explain(spec.name, plugin, dict(item)) for item in error.errors())) from None
     if isinstance(config, TransformConfig) and not config.routes <= ROUTES:
-        unknown = sorted(config.routes - ROUTES)[0]
+        unknown = min(config.routes - ROUTES)
         raise ConfigError(f"interceptor '{spec.name}': unknown route '{unknown}'{did_you_mean(unknown, ROUTES)}")
     return Entry(spec.name, plugin, config)
 
@@ -108,15 +124,25 @@ def _explain(name: str, plugin: Plugin[Any], item: dict[str, Any]) -> str:
         return f"interceptor '{name}': unknown option '{option}'{did_you_mean(option, plugin.config.model_fields)}"
     if item["type"] == "missing":
         return f"interceptor '{name}': option '{option}' is missing"
-    given = f" is {item['input']!r}" if option else ""
-    return f"interceptor '{name}': {option or 'its options'}{given}: {item['msg']}"
+    given = f"{option} is {shown(option, item['input'])}" if option else "its options"
+    return f"interceptor '{name}': {given}: {item['msg']}"
 
 
 async def build(entries: Sequence[Entry], services: Services, stack: AsyncExitStack) -> list[Stage]:
-    """Open the interceptors for as long as `stack` lives, and return their stages in order."""
+    """Open the interceptors for as long as `stack` lives, and return their stages in order.
+
+    Raises:
+        ConfigError: one of them cannot start.
+        StoreError: its store cannot be used.
+    """
     stages = []
     for entry in entries:
-        interceptor: Interceptor = await stack.enter_async_context(entry.plugin.build(entry.config, services))
+        try:
+            interceptor: Interceptor = await stack.enter_async_context(entry.plugin.build(entry.config, services))
+        except (ConfigError, StoreError):
+            raise
+        except Exception as error:
+            raise ConfigError(f"interceptor '{entry.name}' cannot start: {error!r}") from error
         routes = entry.config.routes if isinstance(entry.config, TransformConfig) else None
         stages.append(Stage(entry.name, entry.plugin.layer, entry.plugin.rank, interceptor, routes))
     if stages:
@@ -132,5 +158,5 @@ async def _check_body(exchange: Exchange, call_next: Next, /) -> Response:
 
 def fingerprint(entries: Sequence[Entry]) -> str:
     """Return 16 hexadecimal digits that differ where the pipeline's order or options do."""
-    described = [(entry.name, entry.config.model_dump(mode="json")) for entry in entries]
+    described = [(entry.name, entry.options) for entry in entries]
     return hashlib.sha256(orjson.dumps(described, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -10,14 +11,22 @@ from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, field_validator
-from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 from proxy.core.nearest import did_you_mean
+from proxy.core.redact import Redactor
 
 PREFIX = "EVALSIDE_"
 CONFIG_VARIABLE = "EVALSIDE_CONFIG"
 
 _INJECTED = re.compile(r"EVALSIDE_(SERVICE_(HOST|PORT)(_.+)?|PORT_\d+_(TCP|UDP)(_(PROTO|PORT|ADDR))?)")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _INJECTED_PORT = re.compile(r"(tcp|udp)://")
 
 
@@ -73,9 +82,16 @@ class InterceptorSpec(_Strict):
 
 
 class Settings(BaseSettings):
-    """The whole configuration."""
+    """The whole configuration. Made by hand it is its arguments; `load_settings` reads file and environment."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter="__", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        env_parse_none_str="null",
+        env_ignore_empty=True,  # compose files pass variables that are not set as empty ones
+        frozen=True,
+        extra="forbid",
+    )
 
     upstream: UpstreamSettings = Field(description="the model server")
     store: str = Field(
@@ -107,24 +123,8 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Give the sources their order. The YAML file arrives under a private name in the init arguments."""
-        assert isinstance(init_settings, InitSettingsSource)
-        from_file = init_settings.init_kwargs.pop("_file", {})
-        return init_settings, _Env(settings_cls, env_settings), InitSettingsSource(settings_cls, init_kwargs=from_file)
-
-
-class _Env(PydanticBaseSettingsSource):
-    """The environment without the variables that are not settings (their names were checked before)."""
-
-    def __init__(self, settings_cls: type[BaseSettings], inner: PydanticBaseSettingsSource) -> None:
-        super().__init__(settings_cls)
-        self._inner = inner
-
-    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
-        return self._inner.get_field_value(field, field_name)
-
-    def __call__(self) -> dict[str, Any]:
-        return {name: value for name, value in self._inner().items() if name in Settings.model_fields}
+        """Read nothing but the arguments: `load_settings` puts them together, once."""
+        return (init_settings,)
 
 
 def load_settings(config: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Settings:
@@ -139,18 +139,42 @@ def load_settings(config: Path | None = None, overrides: Mapping[str, Any] | Non
     """
     if config is None and os.environ.get(CONFIG_VARIABLE):
         config = Path(os.environ[CONFIG_VARIABLE])
-    from_file = _read_yaml(config) if config is not None else {}
-    _check_environment(_named_variables({**from_file, **(overrides or {})}))
+    _check_json()
     try:
-        return Settings(_file=from_file, **(overrides or {}))
+        from_environment = EnvSettingsSource(Settings)()
+    except SettingsError as error:
+        raise ConfigError(
+            f"an {PREFIX} variable is not readable: {error}; lists and maps are written as JSON"
+        ) from None
+    values: dict[str, Any] = {}
+    for source in (_read_yaml(config) if config is not None else {}, from_environment, overrides or {}):
+        values = _merged(values, source)
+    _check_environment(_named_variables(values))
+    try:
+        return Settings(**values)
     except ValidationError as error:
         raise ConfigError(_explain(error)) from None
-    except Exception as error:
-        if type(error).__name__ != "SettingsError":  # pydantic-settings: a variable that has to be JSON is not
-            raise
-        raise ConfigError(
-            f"an EVALSIDE_ variable is not readable: {error}; lists and maps are written as JSON"
-        ) from None
+
+
+def _check_json() -> None:
+    """Name the variable whose list or map is not JSON; pydantic-settings would name its field, or nothing."""
+    for name, value in os.environ.items():
+        if name.startswith(PREFIX) and value.lstrip().startswith(("[", "{")):
+            try:
+                json.loads(value)
+            except ValueError as error:
+                raise ConfigError(
+                    f"variable '{name}' is not JSON ({error}); lists and maps are written as JSON"
+                ) from None
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Return both, `above` where they differ; maps are merged, lists are not."""
+    both = dict(below)
+    for name, value in above.items():
+        under = below.get(name)
+        both[name] = _merged(under, value) if isinstance(under, dict) and isinstance(value, Mapping) else value
+    return both
 
 
 def secret(name: str | None, key: str) -> str | None:
@@ -161,9 +185,13 @@ def secret(name: str | None, key: str) -> str | None:
     """
     if name is None:
         return None
-    value = os.environ.get(name, "")
+    if not _VARIABLE.fullmatch(name):  # not shown: it may be the secret itself
+        raise ConfigError(f"{key} holds something that is no variable name; it takes the variable's name, never a key")
+    value = os.environ.get(name, "").strip()
     if not value:
         raise ConfigError(f"{key}: the environment variable '{name}' is not set; export {name}=…, or remove {key}")
+    if not value.isprintable():
+        raise ConfigError(f"{key}: the value of '{name}' has line breaks or control characters; export it without them")
     return value
 
 
@@ -171,25 +199,30 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ConfigError(f"config file '{path}' cannot be read: {error.strerror}") from None
+        raise ConfigError(
+            f"config file '{path}' cannot be read ({error.strerror}); name another with --config or {CONFIG_VARIABLE}"
+        ) from None
+    except yaml.MarkedYAMLError as error:  # its own text quotes the file, which may hold secrets
+        mark = error.problem_mark
+        where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark is not None else ""
+        raise ConfigError(f"config file '{path}' is not YAML: {error.problem}{where}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"config file '{path}' is not YAML: {error}") from None
     if document is None:
         return {}
-    if not isinstance(document, dict):
+    if not isinstance(document, dict) or not all(isinstance(name, str) for name in document):
         raise ConfigError(f"config file '{path}' must hold a mapping, for example 'upstream: {{url: …}}'")
     return document
 
 
-def _named_variables(document: Any) -> set[str]:
-    """Return the variables that `*_name` keys name, in a document and in the environment."""
-    named = {value for name, value in os.environ.items() if name.startswith(PREFIX) and name.endswith("_NAME")}
-    if isinstance(document, dict):
-        for name, value in document.items():
-            if isinstance(value, str) and str(name).endswith("_name"):
-                named.add(value)
-            named |= _named_variables(value)
-    return named
+def _named_variables(value: Any) -> set[str]:
+    """Return the variables that `*_name` keys name, at any depth."""
+    if isinstance(value, list | tuple):
+        return set().union(*map(_named_variables, value))
+    if not isinstance(value, Mapping):
+        return set()
+    named = {item for name, item in value.items() if isinstance(item, str) and str(name).endswith("_name")}
+    return named.union(*map(_named_variables, value.values()))
 
 
 def _check_environment(named: set[str]) -> None:
@@ -217,16 +250,30 @@ def _explain(error: ValidationError) -> str:
 
 
 def _explain_one(item: Mapping[str, Any]) -> str:
-    location = [part for part in item["loc"]]
+    location = list(item["loc"])
     key = ".".join(str(part) for part in location)
     if item["type"] == "extra_forbidden":
         return f"unknown key '{key}'{did_you_mean(str(location[-1]), _names_at(location[:-1]))}"
     if item["type"] == "missing":
-        variable = PREFIX + "__".join(str(part).upper() for part in location)
+        if any(isinstance(part, int) for part in location):
+            return f"'{key}' is missing"
         if location == ["upstream"]:
-            key, variable = "upstream.url", "EVALSIDE_UPSTREAM__URL"
+            location = ["upstream", "url"]
+        variable = PREFIX + "__".join(str(part).upper() for part in location)
+        key = ".".join(str(part) for part in location)
         return f"'{key}' is missing; set it in the YAML file, as {variable}, or with a flag of 'evalside serve'"
-    return f"'{key}' is {item['input']!r}: {item['msg']}"
+    return f"'{key}' is {shown(key, item['input'])}: {item['msg']}"
+
+
+def shown(key: str, value: Any) -> str:
+    """Return a configured value for an error message: no secrets, and nothing long."""
+    if isinstance(value, Mapping):
+        return "a mapping"
+    if isinstance(value, list | tuple | set | frozenset):
+        return "a list"
+    name = key.rpartition(".")[2]
+    redacted = Redactor().document({"headers": {name: value}})["headers"][name]
+    return repr(redacted)[:100]
 
 
 def _names_at(location: list[Any]) -> list[str]:

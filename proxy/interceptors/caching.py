@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from proxy.core.facts import CacheFacts, CacheOverride, UpstreamFacts
 from proxy.core.hop import HOP_BY_HOP
 from proxy.core.http import Exchange, Payload, Response, get_header
 from proxy.core.pipeline import Layer, Next
+from proxy.core.redact import Redactor
 from proxy.core.stream import Outcome
 from proxy.interceptors.base import Config, Plugin, Services, simple
 from proxy.store.base import DEFAULT_RUN, POOLED, EntryKey, ResponseStore, StoredResponse
@@ -26,6 +27,9 @@ Mode = Literal["on", "off", "read", "write"]
 
 LARGEST = 64 * 1024 * 1024
 """Bytes. A longer answer is relayed and not kept."""
+
+_SHORTEST_KEY = 24
+"""Bytes of a header that carries a real key."""
 
 _NOT_KEPT = HOP_BY_HOP | {
     b"age",
@@ -50,6 +54,11 @@ class CachingConfig(Config):
         tuple(name.decode() for name in KEY_HEADERS), description="request headers that are part of the key"
     )
     allow_remote_media: bool = Field(False, description="cache requests that point at media by URL")
+
+    @field_validator("mode", mode="before")
+    @classmethod
+    def _as_yaml_reads_it(cls, value: Any) -> Any:
+        return {True: "on", False: "off"}[value] if isinstance(value, bool) else value  # YAML reads `on` as true
 
     @model_validator(mode="after")
     def _one_way_to_say_it(self) -> CachingConfig:
@@ -87,6 +96,7 @@ class Caching:
     def __init__(self, config: CachingConfig, services: Services) -> None:
         self._mode: str = config.effective_mode
         self._store: ResponseStore = services.responses(config.cache_dir)
+        self._redactor = services.redactor
         self._identity = services.identity
         self._key_headers = tuple(name.lower().encode() for name in config.key_headers)
         self._allow_remote_media = config.allow_remote_media
@@ -110,7 +120,7 @@ class Caching:
         exchange.put(CacheFacts("miss", key))
         response = await call_next(exchange)
         if mode != "read" and response.status == 200:
-            response.tap(_Keep(exchange, response, place, self._store))
+            response.tap(_Keep(exchange, response, place, self._store, self._redactor))
         return response
 
     def _place(self, exchange: Exchange) -> tuple[_Place | None, str | None]:
@@ -146,11 +156,14 @@ class Caching:
 class _Keep:
     """Collects an answer and stores it once its route's end rule says that it is complete."""
 
-    def __init__(self, exchange: Exchange, response: Response, place: _Place, store: ResponseStore) -> None:
+    def __init__(
+        self, exchange: Exchange, response: Response, place: _Place, store: ResponseStore, redactor: Redactor
+    ) -> None:
         self._exchange = exchange
         self._response = response
         self._place = place
         self._store = store
+        self._redactor = redactor
         self._chunks: list[bytes] = []
         self._size = 0
 
@@ -158,6 +171,8 @@ class _Keep:
         self._size += len(chunk)
         if self._size <= LARGEST:
             self._chunks.append(chunk)
+        else:
+            self._chunks.clear()
 
     def done(self, outcome: Outcome) -> None:
         if outcome is not Outcome.COMPLETE or self._size > LARGEST:
@@ -171,12 +186,15 @@ class _Keep:
             return
         if not is_complete(route, document, body, streamed=streamed):
             return
+        kept = [item for item in headers if item[0].lower() not in _NOT_KEPT]
+        if self._holds_secret(body, self._place.request, *(value for _, value in kept)):
+            return  # what is served has to be what the server said, so it cannot be kept without its secret
         upstream = self._exchange.get(UpstreamFacts)
         self._store.put(
             self._place.at,
             StoredResponse(
                 status=200,
-                headers=[item for item in headers if item[0].lower() not in _NOT_KEPT],
+                headers=kept,
                 body=body,
                 route=route,
                 request=self._place.request,
@@ -184,6 +202,11 @@ class _Keep:
                 created_at=time.time(),
             ),
         )
+
+    def _holds_secret(self, *parts: bytes) -> bool:
+        # Clients without a key send a word ("unused", "not-needed"), which an answer may well contain.
+        keys = [item for item in self._exchange.received_headers if len(item[1]) >= _SHORTEST_KEY]
+        return any(self._redactor.raw(part, keys) != part for part in parts)
 
 
 PLUGIN = Plugin(CachingConfig, Layer.CACHE, simple(Caching))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import re
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from proxy.core.errors import NotEditable
 from proxy.core.http import Exchange, Headers, Payload, Response
@@ -14,10 +16,11 @@ from proxy.interceptors.base import Plugin, Services, TransformConfig, simple
 from proxy.wire.paths import check_path, places, put
 
 _FIXED_HEADERS = frozenset({"connection", "content-length", "host", "transfer-encoding"})
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 class PayloadModifierConfig(TransformConfig):
-    """What to change. A name is a top-level parameter; a dotted path reaches further (`messages[].reasoning_content`)."""
+    """What to change. A name is a top-level parameter; a dotted path reaches further (`messages[].name`)."""
 
     params_to_remove: tuple[str, ...] = Field((), description="parameters, and fields of messages, to leave out")
     params_to_rename: dict[str, str] = Field({}, description="old name -> new name")
@@ -36,19 +39,27 @@ class PayloadModifierConfig(TransformConfig):
     @field_validator("params_to_rename")
     @classmethod
     def _renames_leaves(cls, value: dict[str, str]) -> dict[str, str]:
-        for new in value.values():
-            if not new or "." in new:
+        for old, new in value.items():
+            if not new or "." in new or new == old.rpartition(".")[2]:
                 raise ValueError(f"'{new}' is not a new name: only the last name of a path is renamed")
         return value
 
-    @field_validator("headers_to_rename", "headers_to_add")
+    @field_validator("headers_to_remove", "headers_to_rename", "headers_to_add")
     @classmethod
-    def _are_free(cls, value: dict[str, str]) -> dict[str, str]:
-        for name, other in value.items():
-            for header in (name, other):
-                if header.lower() in _FIXED_HEADERS:
-                    raise ValueError(f"'{header}' is set by the connection and cannot be set here")
-            if not (name + other).isprintable():
+    def _are_headers(cls, value: Any, info: ValidationInfo) -> Any:
+        new_names = value.values() if info.field_name == "headers_to_rename" else ()
+        for name in [*value, *new_names]:
+            if not _HEADER_NAME.fullmatch(name):
+                raise ValueError(f"'{name}' is not a header name")
+            if name.lower() in _FIXED_HEADERS:
+                raise ValueError(f"'{name}' is set by the connection and cannot be changed here")
+        return value
+
+    @field_validator("headers_to_add")
+    @classmethod
+    def _can_be_sent(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, content in value.items():
+            if not content.isprintable():
                 raise ValueError(f"header '{name}' has a value that HTTP cannot carry")
         return value
 
@@ -96,7 +107,7 @@ class PayloadModifier:
     def _add(self, body: Payload) -> None:
         for path, value in self._config.params_to_add.items():
             try:
-                put(body.edit(), path, value)
+                put(body.edit(), path, copy.deepcopy(value))  # the next edit must not reach the configuration
             except ValueError as error:
                 raise NotEditable(f"params_to_add: {error}") from None
 

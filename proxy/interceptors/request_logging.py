@@ -8,7 +8,6 @@ from pydantic import Field, NonNegativeInt
 
 from proxy.core.http import Exchange, Response
 from proxy.core.pipeline import Layer, Next
-from proxy.core.stream import Outcome
 from proxy.interceptors.base import Config, Plugin, Services, simple
 from proxy.interceptors.row import row_of, sent_body
 
@@ -41,18 +40,16 @@ class RequestLogging:
         )
         if self._config.log_request_headers:
             record.request_headers = self._redactor.headers(exchange.received_headers)
-        if not self._takes_body():
-            return await row.follow(exchange, call_next)
-        headers = exchange.received_headers
-        record.request_body = self._redactor.raw(exchange.received, headers)
-        response = await row.follow(exchange, call_next)
+        if self._takes_body():
+            headers = exchange.received_headers
+            record.request_body = self._redactor.raw(exchange.received, headers)
 
-        def note_what_was_sent(outcome: Outcome) -> None:
-            sent = sent_body(exchange)
-            record.sent_body = self._redactor.raw(sent, headers) if sent is not None else None
+            def note_what_was_sent() -> None:
+                sent = sent_body(exchange)
+                record.sent_body = self._redactor.raw(sent, headers) if sent is not None else None
 
-        response.on_close(note_what_was_sent)  # closers run last to first: before the row is written
-        return response
+            row.before_written(note_what_was_sent)
+        return await row.follow(exchange, call_next)
 
     def _takes_body(self) -> bool:
         if self._left is None:

@@ -17,6 +17,9 @@ from proxy.interceptors.row import row_of
 from proxy.store.base import ExchangeRecord
 from proxy.wire.encoding import decode
 
+LARGEST = 64 * 1024 * 1024
+"""Bytes. Of a longer body the beginning is kept."""
+
 console = logging.getLogger("evalside.exchanges")
 
 
@@ -41,7 +44,10 @@ class ResponseLogging:
         row = row_of(exchange, self._log, self._redactor)
         response = await row.follow(exchange, call_next)
         if self._config.log_response_headers:
-            row.record.response_headers = self._redactor.headers(response.headers)
+            row.record.response_headers = [
+                (name, self._redactor.raw(value, exchange.received_headers))
+                for name, value in self._redactor.headers(response.headers)
+            ]
         if self._takes_body():
             encoding = get_header(response.headers, b"content-encoding")
             response.tap(_BodyTap(row.record, encoding, self._redactor, exchange.received_headers))
@@ -64,9 +70,12 @@ class _BodyTap:
         self._redactor = redactor
         self._headers = headers
         self._chunks: list[bytes] = []
+        self._size = 0
 
     def feed(self, chunk: bytes) -> None:
-        self._chunks.append(chunk)
+        self._size += len(chunk)
+        if self._size <= LARGEST:
+            self._chunks.append(chunk)
 
     def done(self, outcome: Outcome) -> None:
         body = b"".join(self._chunks)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import Callable
 
 from proxy.core.errors import ProxyError
 from proxy.core.facts import CacheFacts, UpstreamFacts
@@ -16,12 +18,17 @@ from proxy.store.base import ExchangeLog, ExchangeRecord
 class Row:
     """The record, and who writes it: the first interceptor that asks for it."""
 
-    __slots__ = ("_followed", "_log", "record")
+    __slots__ = ("_finish", "_followed", "_log", "record")
 
     def __init__(self, record: ExchangeRecord, log: ExchangeLog) -> None:
         self.record = record
         self._log = log
         self._followed = False
+        self._finish: list[Callable[[], None]] = []
+
+    def before_written(self, fn: Callable[[], None]) -> None:
+        """Call `fn` when the exchange has ended, to complete the record."""
+        self._finish.append(fn)
 
     async def follow(self, exchange: Exchange, call_next: Next) -> Response:
         """Call on, and have the row written when the exchange ends, however it ends."""
@@ -30,19 +37,25 @@ class Row:
         self._followed = True
         try:
             response = await call_next(exchange)
-        except BaseException:
+        except asyncio.CancelledError:
             self._write(exchange, None, Outcome.CLIENT_GONE)
+            raise
+        except Exception:  # not one of our errors, which are answers by now: the edge makes a 500 of it
+            self.record.error = ProxyError.code
+            self._write(exchange, None, Outcome.UPSTREAM_FAILED)
             raise
         response.on_close(lambda outcome: self._write(exchange, response, outcome))
         return response
 
     def _write(self, exchange: Exchange, response: Response | None, outcome: Outcome) -> None:
         record = self.record
+        for finish in self._finish:
+            finish()
         cache = exchange.get(CacheFacts)
         upstream = exchange.get(UpstreamFacts)
         record.status = response.status if response is not None else None
         record.outcome = outcome.value
-        record.error = exchange.error.code if exchange.error is not None else None
+        record.error = exchange.error.code if exchange.error is not None else record.error
         record.cache = cache.status if cache is not None else None
         record.cache_key = cache.key if cache is not None else None
         record.sample = cache.sample if cache is not None else None

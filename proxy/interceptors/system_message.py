@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from proxy.core.errors import NotEditable
 from proxy.core.http import Exchange, Response
+from proxy.core.nearest import did_you_mean
 from proxy.core.pipeline import Layer, Next
 from proxy.interceptors.base import Plugin, Services, TransformConfig, simple
 from proxy.wire import routes
@@ -24,6 +25,13 @@ class SystemMessageConfig(TransformConfig):
     strategy: Literal["prepend", "append", "replace"] = Field(
         "prepend", description="before the request's own system message, behind it, or instead of it"
     )
+
+    @field_validator("routes")
+    @classmethod
+    def _have_prompts(cls, value: frozenset[str]) -> frozenset[str]:
+        for route in sorted(value - routes.GENERATION):
+            raise ValueError(f"it has no meaning on '{route}'{did_you_mean(route, routes.GENERATION)}")
+        return value
 
 
 class SystemMessage:
@@ -42,10 +50,7 @@ class SystemMessage:
         }
 
     async def __call__(self, exchange: Exchange, call_next: Next, /) -> Response:
-        change = self._changes.get(exchange.route or "")
-        if change is None:
-            raise NotEditable(f"system_message has no meaning on {exchange.route}; remove it from the option 'routes'")
-        change(exchange.request.body.edit())
+        self._changes[exchange.route or ""](exchange.request.body.edit())
         return await call_next(exchange)
 
     def _chat(self, document: dict[str, Any]) -> None:

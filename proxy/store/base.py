@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, fields
 from typing import NamedTuple, Protocol
 
 from proxy.core.http import Headers
@@ -80,7 +80,7 @@ class ExchangeRecord:
 
 @dataclass(slots=True)
 class Losses:
-    """Rows that were not written, in this process."""
+    """Rows that were not written, or not read, in this process."""
 
     log_rows_shed: int = 0
     """Log rows dropped because the writer could not keep up."""
@@ -88,7 +88,13 @@ class Losses:
     """Log rows that the database refused (a full disk, for one)."""
     cache_rows_lost: int = 0
     """Answers that the database refused: they will be asked for again."""
-    last_error: str | None = field(default=None)
+    cache_reads_failed: int = 0
+    """Answers that are there and could not be read (a damaged page, for one): they were asked for again."""
+    last_error: str | None = None
+
+
+LOSSES = tuple(item.name for item in fields(Losses) if item.name != "last_error")
+"""The names of the counts."""
 
 
 class ResponseStore(Protocol):

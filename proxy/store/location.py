@@ -47,11 +47,16 @@ def parse_store_url(url: str) -> Path:
     Raises:
         StoreError: another kind of store.
     """
-    if url.startswith(("postgresql:", "postgres:")):
+    scheme = url.partition(":")[0].lower()
+    if scheme.startswith("postgres"):
         raise StoreError("store: PostgreSQL is not supported yet; use sqlite:///PATH on a local disk")
-    if not url.startswith(_SCHEME) or len(url) == len(_SCHEME):
-        raise StoreError(f"store '{url}' is not a store URL; write sqlite:///PATH")
-    return Path(url.removeprefix(_SCHEME)).expanduser()
+    name = url.removeprefix(_SCHEME)
+    if not url.startswith(_SCHEME) or not name:
+        shown = f"'{scheme}:…'" if "@" in url else f"'{url}'"  # what stands before an @ may be a password
+        raise StoreError(f"store {shown} is not a store URL; write sqlite:///PATH")
+    if name == ":memory:" or "?" in name:
+        raise StoreError(f"store '{url}' is not a file; write sqlite:///PATH, without options")
+    return Path(name).expanduser()
 
 
 def prepare_file(path: Path) -> None:
@@ -67,7 +72,8 @@ def prepare_file(path: Path) -> None:
         path.chmod(0o600)  # an older umask, or a file made by hand, may have left it open to others
     except OSError as error:
         raise StoreError(
-            f"store: {path} cannot be written ({error.strerror}); name another place in 'store' or EVALSIDE_STORE"
+            f"store: {path} cannot be written ({error.strerror}); name another place in 'store' (EVALSIDE_STORE), or in"
+            " caching's cache_dir"
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""Queries for the admin routes and the command line: off the hot path, through sqlite-utils, on a read-only connection."""
+"""Queries for the admin routes: off the hot path, through sqlite-utils, on a read-only connection."""
 
 from __future__ import annotations
 
@@ -103,4 +103,4 @@ def run_summary(db: Database, run: str) -> dict[str, Any] | None:
 
 def losses(db: Database) -> dict[str, int]:
     """Return how many rows could not be written since the database was made, by kind."""
-    return {name: rows for name, rows in db.execute("SELECT name, rows FROM losses").fetchall()}
+    return {str(name): int(rows) for name, rows in db.execute("SELECT name, rows FROM losses").fetchall()}

@@ -31,21 +31,20 @@ def enforce(connection: sqlite3.Connection, retention: Retention) -> None:
 def _older(connection: sqlite3.Connection, table: str, key: str, column: str, days: float | None) -> None:
     if days is None:
         return
-    before = time.time() - days * 86_400
-    sql = f"DELETE FROM {table} WHERE {key} IN (SELECT {key} FROM {table} WHERE {column} < ? LIMIT {_STEP})"
-    while connection.execute(sql, (before,)).rowcount == _STEP:
-        pass
+    _delete(connection, table, key, f"{column} < ?", time.time() - days * 86_400)
 
 
 def _larger(connection: sqlite3.Connection, table: str, key: str, limit: int | None) -> None:
     if limit is None:
         return
-    excess = connection.execute(f"SELECT coalesce(sum(size), 0) FROM {table}").fetchone()[0] - limit
-    while excess > 0:
-        rows = connection.execute(f"SELECT {key}, size FROM {table} ORDER BY {key} LIMIT {_STEP}").fetchall()
-        last = None
-        for last, size in rows:
-            excess -= size
-            if excess <= 0:
-                break
-        connection.execute(f"DELETE FROM {table} WHERE {key} <= ?", (last,))
+    # The newest row with which the table is too large. Other workers may delete at the same time: a place in the
+    # order stays right, a number of bytes still to delete would not.
+    kept = f"SELECT {key}, sum(size) OVER (ORDER BY {key} DESC) AS kept FROM {table}"
+    last = connection.execute(f"SELECT max({key}) FROM ({kept}) WHERE kept > ?", (limit,)).fetchone()[0]
+    _delete(connection, table, key, f"{key} <= ?", last)
+
+
+def _delete(connection: sqlite3.Connection, table: str, key: str, where: str, value: float | None) -> None:
+    sql = f"DELETE FROM {table} WHERE {key} IN (SELECT {key} FROM {table} WHERE {where} LIMIT {_STEP})"
+    while connection.execute(sql, (value,)).rowcount == _STEP:
+        pass

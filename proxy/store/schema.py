@@ -81,18 +81,28 @@ def m001_responses_and_exchanges(db: Database) -> None:
     db.table("losses").create({"name": str, "rows": int}, pk="name", not_null={"rows"})
 
 
-def migrate(connection: sqlite3.Connection, path: str) -> None:
-    """Bring the database to this version's schema.
+def refuse_unknown(connection: sqlite3.Connection, path: str) -> None:
+    """Read, and only read, whether this version may work on the database.
 
     Raises:
-        StoreError: a newer version of Evalside has migrated it already.
+        StoreError: a newer version of Evalside has migrated it already, or it belongs to another program.
     """
     db = Database(connection)
     known = {migration.name for migration in migrations.pending(Database(memory=True))}
-    newer = {migration.name for migration in migrations.applied(db)} - known
-    if newer:
+    applied = {migration.name for migration in migrations.applied(db)}
+    if applied - known:
         raise StoreError(
-            f"{path} was made by a newer evalside (its schema has {', '.join(sorted(newer))});"
+            f"{path} was made by a newer evalside (its schema has {', '.join(sorted(applied - known))});"
             " upgrade evalside, or name another file in 'store'. Nothing was changed."
         )
-    migrations.apply(db)
+    foreign = [name for name in db.table_names() if name != Migrations.migrations_table]
+    if foreign and not applied:
+        raise StoreError(
+            f"{path} is another program's database (it has the table '{foreign[0]}'); name another file in 'store'."
+            " Nothing was changed."
+        )
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring the database to this version's schema; one that has it already is left alone."""
+    migrations.apply(Database(connection))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 from proxy.store.base import DEFAULT_RUN, EntryKey, ExchangeRecord, Losses, StoredResponse, StoreError
 from proxy.store.codec import pack, pack_headers, pack_optional, unpack, unpack_headers
 from proxy.store.location import folder_lock, prepare_file
 from proxy.store.retention import Retention, enforce
-from proxy.store.schema import migrate
+from proxy.store.schema import migrate, refuse_unknown
 from proxy.store.writer import Job, Writer
 
 _BUSY = 10.0
@@ -17,10 +19,10 @@ _BUSY = 10.0
 
 _GET = """SELECT status, headers, body, route, request, upstream_ms, created_at FROM responses
 WHERE key = ? AND pool = ? AND sample = ? AND shape = ?"""
+_NEXT_SAMPLE = "SELECT coalesce(max(sample) + 1, 0) FROM responses WHERE key = ? AND pool = ?"
 _PUT = """INSERT INTO responses
 (key, pool, sample, shape, route, status, upstream_ms, created_at, size, headers, request, body)
-VALUES (:key, :pool, coalesce(:sample, (SELECT max(sample) + 1 FROM responses WHERE key = :key AND pool = :pool), 0),
-:shape, :route, :status, :upstream_ms, :created_at, :size, :headers, :request, :body)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (key, pool, sample, shape) DO NOTHING"""
 _APPEND = """INSERT OR IGNORE INTO exchanges
 (id, run, started_at, method, path, route, status, cache, cache_key, sample, outcome, error, duration_ms, upstream_ms,
@@ -41,27 +43,30 @@ class SqliteStore:
 
     def __init__(self, path: Path, retention: Retention = Retention()) -> None:  # noqa: B008 - frozen
         self.path = path
-        self._retention = retention
         self._unwritten: dict[EntryKey, StoredResponse] = {}
-        self._writer = Writer(self._connect, lambda connection: enforce(connection, retention))
+        self._writer = Writer(lambda connection: enforce(connection, retention))
 
     def open(self) -> None:
         """Check, create or migrate the file, and start the writer."""
         prepare_file(self.path)
         try:
-            with folder_lock(self.path):
-                connection = self._connect()
+            with folder_lock(self.path), closing(self._connect()) as connection:
+                refuse_unknown(connection, str(self.path))
                 connection.execute("PRAGMA journal_mode = WAL")
-                migrate(connection, str(self.path))
-                connection.close()
+                migrate(connection)
             self._reader = self._connect()
             self._reader.execute("PRAGMA query_only = 1")
+            self._writer.start(self._connect())
+        except sqlite3.OperationalError as error:
+            raise StoreError(
+                f"store: {self.path} cannot be used ({error}); stop what else holds it or make room on its disk, or"
+                " name another file in 'store'. Nothing was changed."
+            ) from None
         except sqlite3.DatabaseError as error:
             raise StoreError(
                 f"store: {self.path} is not usable ({error}); move it aside, or name another file in 'store'."
                 " Nothing was changed."
             ) from None
-        self._writer.start()
 
     def close(self) -> None:
         """Write what is queued and close every connection."""
@@ -70,32 +75,32 @@ class SqliteStore:
 
     @property
     def losses(self) -> Losses:
-        """What could not be written, in this process."""
+        """What could not be written or read, in this process."""
         return self._writer.losses
 
+    def unsaved_losses(self) -> dict[str, int]:
+        """Return this process's losses that `reading.losses` does not show yet, by name."""
+        return self._writer.unsaved()
+
     async def get(self, at: EntryKey, /) -> StoredResponse | None:
-        """Return the answer kept there, None where there is none."""
+        """Return the answer kept there; None where there is none, or where it cannot be read (counted)."""
         await self._writer.room()
         unwritten = self._unwritten.get(at)
         if unwritten is not None:
             return unwritten
-        row = self._reader.execute(_GET, at).fetchone()
-        if row is None:
+        try:
+            row = self._reader.execute(_GET, at).fetchone()
+            return None if row is None else _response(*row)
+        except (sqlite3.Error, ValueError) as error:
+            self._writer.count_failed_read(error)
             return None
-        status, headers, body, route, request, upstream_ms, created_at = row
-        return StoredResponse(
-            status, unpack_headers(headers), unpack(body), route, unpack(request), upstream_ms, created_at
-        )
 
     def put(self, at: EntryKey, response: StoredResponse, /) -> None:
         """Keep an answer; what is there already stays."""
         settled = None
         if at.sample is not None:
             self._unwritten.setdefault(at, response)
-
-            def settled() -> None:
-                self._unwritten.pop(at, None)
-
+            settled = partial(self._unwritten.pop, at, None)
         size = len(response.body) + len(response.request)
         self._writer.submit(Job(lambda connection: _put(connection, at, response), size, is_log=False, settled=settled))
 
@@ -103,7 +108,7 @@ class SqliteStore:
         """Keep a record of an exchange, unless the writer is too far behind."""
         bodies = (record.request_body, record.sent_body, record.response_body)
         size = sum(len(body) for body in bodies if body is not None) + 512
-        self._writer.submit(Job(lambda connection: _append(connection, record, size), size, is_log=True))
+        self._writer.submit(Job(lambda connection: _append(connection, record), size, is_log=True))
 
     async def flush(self) -> None:
         """Return when everything so far is written."""
@@ -115,25 +120,32 @@ class SqliteStore:
         return connection
 
 
-def _put(connection: sqlite3.Connection, at: EntryKey, response: StoredResponse) -> None:
-    body, request = pack(response.body), pack(response.request)
-    connection.execute(
-        _PUT,
-        {
-            **at._asdict(),
-            "route": response.route,
-            "status": response.status,
-            "upstream_ms": response.upstream_ms,
-            "created_at": response.created_at,
-            "size": len(body) + len(request),
-            "headers": pack_headers(response.headers),
-            "request": request,
-            "body": body,
-        },
+def _response(  # noqa: PLR0913, PLR0917 - the columns of _GET
+    status: int, headers: bytes, body: bytes, route: str, request: bytes, upstream_ms: float, created_at: float
+) -> StoredResponse:
+    return StoredResponse(
+        status, unpack_headers(headers), unpack(body), route, unpack(request), upstream_ms, created_at
     )
 
 
-def _append(connection: sqlite3.Connection, record: ExchangeRecord, size: int) -> None:
+def _put(connection: sqlite3.Connection, at: EntryKey, response: StoredResponse) -> None:
+    packed = pack_headers(response.headers), pack(response.request), pack(response.body)
+    size = sum(len(part or b"") for part in packed)
+    facts = (response.route, response.status, response.upstream_ms, response.created_at)
+    key, pool, sample, shape = at
+    if sample is None:
+        sample = connection.execute(_NEXT_SAMPLE, (key, pool)).fetchone()[0]
+    connection.execute(_PUT, (key, pool, sample, shape, *facts, size, *packed))
+
+
+def _append(connection: sqlite3.Connection, record: ExchangeRecord) -> None:
+    packed = (
+        pack_headers(record.request_headers),
+        pack_optional(record.request_body),
+        pack_optional(record.sent_body),
+        pack_headers(record.response_headers),
+        pack_optional(record.response_body),
+    )
     connection.execute(
         _APPEND,
         (
@@ -151,11 +163,7 @@ def _append(connection: sqlite3.Connection, record: ExchangeRecord, size: int) -
             record.error,
             record.duration_ms,
             record.upstream_ms,
-            size,
-            pack_headers(record.request_headers),
-            pack_optional(record.request_body),
-            pack_optional(record.sent_body),
-            pack_headers(record.response_headers),
-            pack_optional(record.response_body),
+            sum(len(part or b"") for part in packed),
+            *packed,
         ),
     )

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from proxy.store.base import Losses
+from proxy.store.base import LOSSES, Losses
 
 logger = logging.getLogger("evalside.store")
 
@@ -23,40 +23,48 @@ CACHE_BACKLOG = 256 * 1024 * 1024
 """Bytes of queued answers beyond which requests wait for the writer."""
 HOUSEKEEPING = 60.0
 """Seconds between two rounds of retention."""
+_TRIES = 3
+"""How often a batch waits out another process's lock before it is given up."""
 _COMPLAIN_EVERY = 10.0
+
+_SAVE_LOSSES = (
+    "INSERT INTO losses (name, rows) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET rows = rows + excluded.rows"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
     """One write. `is_log` rows may be shed; `settled` is called in the writer thread once it is written or lost."""
 
-    write: Callable[[sqlite3.Connection], None]
+    write: Callable[[sqlite3.Connection], object]
     size: int
     is_log: bool
-    settled: Callable[[], None] | None = None
+    settled: Callable[[], object] | None = None
 
 
 class Writer:
-    """Owns the writing connection, and the thread it lives in."""
+    """Owns the writing connection, and the thread it lives in.
 
-    def __init__(
-        self, connect: Callable[[], sqlite3.Connection], housekeep: Callable[[sqlite3.Connection], None] | None = None
-    ) -> None:
-        self._connect = connect
+    Args:
+        housekeep: called from time to time with the connection, in autocommit.
+    """
+
+    def __init__(self, housekeep: Callable[[sqlite3.Connection], object]) -> None:
         self._housekeep = housekeep
         self._queue: deque[Job] = deque()
         self._pending = {True: 0, False: 0}  # bytes queued, by is_log
-        self._lock = threading.Lock()  # protects _pending and losses, which both threads change
+        self._lock = threading.Lock()  # protects _pending, losses and _saved
         self._wake = threading.Event()
         self._hurry = threading.Event()
         self._stopping = False
-        self._complained = 0.0
+        self._complained: float | None = None
         self._saved = Losses()
         self.losses = Losses()
-        self._thread = threading.Thread(target=self._run, name="evalside-writer", daemon=True)
+        self._thread: threading.Thread | None = None
 
-    def start(self) -> None:
-        """Start the thread."""
+    def start(self, connection: sqlite3.Connection) -> None:
+        """Start the thread, which closes `connection` when it ends."""
+        self._thread = threading.Thread(target=self._run, args=[connection], name="evalside-writer", daemon=True)
         self._thread.start()
 
     def submit(self, job: Job) -> bool:
@@ -72,87 +80,109 @@ class Writer:
 
     async def room(self) -> None:
         """Wait while answers queue up faster than the disk takes them: cache rows are never shed."""
-        while self._pending[False] > CACHE_BACKLOG and self._thread.is_alive():
+        while self._pending[False] > CACHE_BACKLOG:
+            self._hurry.set()
             await asyncio.sleep(FLUSH_INTERVAL / 4)
 
     async def flush(self) -> None:
         """Return when everything queued so far is written or lost."""
         loop = asyncio.get_running_loop()
-        written = loop.create_future()
-
-        def settle() -> None:
-            loop.call_soon_threadsafe(lambda: written.done() or written.set_result(None))
-
-        self.submit(Job(lambda connection: None, 0, is_log=False, settled=settle))
+        written = asyncio.Event()
+        self.submit(Job(_nothing, 0, is_log=False, settled=lambda: loop.call_soon_threadsafe(written.set)))
         self._hurry.set()
-        await written
+        await written.wait()
+
+    def unsaved(self) -> dict[str, int]:
+        """Return the losses that the database's own counts do not hold yet, by name."""
+        with self._lock:
+            return {name: getattr(self.losses, name) - getattr(self._saved, name) for name in LOSSES}
+
+    def count_failed_read(self, error: Exception) -> None:
+        """Count an answer that is there and could not be read."""
+        with self._lock:
+            self.losses.cache_reads_failed += 1
+        self._complain("read", error)
 
     def close(self) -> None:
         """Write what is queued and end the thread."""
         self._stopping = True
         self._hurry.set()
         self._wake.set()
-        self._thread.join()
+        if self._thread is not None:
+            self._thread.join()
 
-    def _run(self) -> None:
-        connection = self._connect()
-        housekept = 0.0
-        try:
-            while not (self._stopping and not self._queue):
-                if self._housekeep is not None and time.monotonic() - housekept > HOUSEKEEPING:
-                    housekept = time.monotonic()
-                    self._guarded(lambda: self._housekeep(connection))  # type: ignore[misc]
-                if self._wake.wait(timeout=HOUSEKEEPING):
-                    self._hurry.wait(timeout=FLUSH_INTERVAL)
-                    self._wake.clear()
-                    self._hurry.clear()
-                    self._write_all(connection)
-        finally:
-            connection.close()
+    def _run(self, connection: sqlite3.Connection) -> None:
+        housekept: float | None = None
+        while not (self._stopping and not self._queue):
+            if housekept is None or time.monotonic() - housekept > HOUSEKEEPING:
+                housekept = time.monotonic()
+                self._guarded(lambda: self._housekeep(connection))
+            if self._wake.wait(timeout=HOUSEKEEPING):
+                self._hurry.wait(timeout=FLUSH_INTERVAL)
+                self._wake.clear()
+                self._hurry.clear()
+                self._write_all(connection)
+        self._guarded(connection.close)
 
     def _write_all(self, connection: sqlite3.Connection) -> None:
         batch = []
         while self._queue:
             batch.append(self._queue.popleft())
-        if batch and not self._commit(connection, batch):
-            for job in batch:  # one bad row must not take the others with it
-                if not self._commit(connection, [job]):
-                    self._lose(job)
+        if batch:
+            self._write_batch(connection, batch)
         with self._lock:
             for job in batch:
                 self._pending[job.is_log] -= job.size
+        self._save_losses(connection)
         for job in batch:
             if job.settled is not None:
-                job.settled()
-        self._save_losses(connection)
+                self._guarded(job.settled)  # its event loop may be gone
 
-    def _commit(self, connection: sqlite3.Connection, jobs: list[Job]) -> bool:
+    def _write_batch(self, connection: sqlite3.Connection, batch: list[Job]) -> None:
+        error = self._commit(connection, batch)
+        tries = 1
+        while _is_locked(error) and tries < _TRIES and not self._stopping:
+            error = self._commit(connection, batch)
+            tries += 1
+        if error is None:
+            return
+        alone = not _is_locked(error)  # one bad row must not take the others with it
+        for job in batch:
+            if not alone or self._commit(connection, [job]) is not None:
+                self._lose(job)
+
+    def _commit(self, connection: sqlite3.Connection, jobs: list[Job]) -> Exception | None:
+        """Write `jobs` in one transaction; return what went wrong."""
+
         def write() -> None:
             connection.execute("BEGIN IMMEDIATE")
             for job in jobs:
                 job.write(connection)
             connection.execute("COMMIT")
 
-        if self._guarded(write):
-            return True
+        error = self._guarded(write)
         if connection.in_transaction:
             self._guarded(lambda: connection.execute("ROLLBACK"))
-        return False
+        return error
 
-    def _guarded(self, step: Callable[[], object]) -> bool:
+    def _guarded(self, step: Callable[[], object]) -> Exception | None:
+        """Run `step`; return what it raised. Nothing may end this thread: the store would stop without a word."""
         try:
             step()
-        except (sqlite3.Error, ValueError, OSError) as error:
-            with self._lock:
-                self.losses.last_error = str(error)
-            if time.monotonic() - self._complained > _COMPLAIN_EVERY:
-                self._complained = time.monotonic()
-                logger.error("the store cannot write: %s; answers go on, what is lost is counted", error)
-            return False
-        return True
+        except Exception as error:  # noqa: BLE001 - returned, counted and logged
+            self._complain("write", error)
+            return error
+        return None
+
+    def _complain(self, what: str, error: Exception) -> None:
+        self.losses.last_error = str(error) or repr(error)
+        now = time.monotonic()
+        if self._complained is None or now - self._complained > _COMPLAIN_EVERY:
+            self._complained = now
+            logger.error("the store cannot %s: %s; answers go on, what is lost is counted", what, error)
 
     def _lose(self, job: Job) -> None:
-        if job.size == 0:
+        if job.write is _nothing:
             return
         with self._lock:
             if job.is_log:
@@ -162,14 +192,18 @@ class Writer:
 
     def _save_losses(self, connection: sqlite3.Connection) -> None:
         """Add what was lost since the last time to the database's own counts, where it can be written again."""
-        names = ("log_rows_shed", "log_rows_lost", "cache_rows_lost")
-        grown = {name: getattr(self.losses, name) - getattr(self._saved, name) for name in names}
-        if not any(grown.values()):
+        grown = {name: count for name, count in self.unsaved().items() if count}
+        if not grown:
             return
-        sql = (
-            "INSERT INTO losses (name, rows) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET rows = rows + excluded.rows"
-        )
-        rows = [(name, count) for name, count in grown.items() if count]
-        if self._commit(connection, [Job(lambda open_: open_.executemany(sql, rows) and None, 0, is_log=False)]):
-            for name, count in grown.items():
-                setattr(self._saved, name, getattr(self._saved, name) + count)
+        if self._commit(connection, [Job(lambda db: db.executemany(_SAVE_LOSSES, grown.items()), 0, False)]) is None:
+            with self._lock:
+                for name, count in grown.items():
+                    setattr(self._saved, name, getattr(self._saved, name) + count)
+
+
+def _nothing(connection: sqlite3.Connection) -> None:
+    """Write nothing: the job only marks a place in the queue."""
+
+
+def _is_locked(error: Exception | None) -> bool:
+    return isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY")

@@ -1,0 +1,247 @@
+"""Contract suites: subclass one in a test module, give it what to test, and pytest runs the contract on it.
+
+    class TestMyStore(ResponseStoreContract, ExchangeLogContract):
+        @asynccontextmanager
+        async def opened(self, folder):                 # a store that keeps its data in `folder`
+            yield MyStore(folder)
+
+        async def records(self, store): ...             # the ids in its log, oldest first
+
+    class TestMyInterceptor(InterceptorContract):
+        plugin = my_package.PLUGIN
+        options = {"level": 3}                          # the smallest valid configuration
+        observer = True                                 # it changes nothing, neither way
+
+They need pytest with pytest-asyncio in auto mode (`asyncio_mode = "auto"`).
+"""
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from pydantic import ValidationError
+
+from proxy.core.errors import UpstreamUnreachable
+from proxy.core.http import Exchange, Payload, Request, Response
+from proxy.core.redact import Redactor
+from proxy.core.stream import ByteStream, Outcome
+from proxy.interceptors.base import ModelNames, Plugin, Services
+from proxy.store.base import POOLED, EntryKey, ExchangeRecord, StoredResponse
+from proxy.store.memory import MemoryStore
+
+KEY = bytes(range(32))
+FIRST = EntryKey(KEY, POOLED, 0, "plain")
+REQUEST = b'{"model": "m", "messages": [{"role": "user", "content": "hi"}], "temperature": 0, "stream": true}'
+EVENTS = (
+    b'data: {"choices":[{"index":0,"delta":{"content":"hi"},"finish_reason":null}]}\n\n'
+    b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+)
+
+
+def answer(body: bytes = b'{"answer": 1}') -> StoredResponse:
+    """Return an answer to keep."""
+    headers = [(b"content-type", b"application/json"), (b"x-twice", b"1"), (b"x-twice", b"\xe9")]
+    return StoredResponse(200, headers, body, "chat", b'{"model":"m"}', 1.5, 1000.0)
+
+
+def record(exchange_id: str, **facts: Any) -> ExchangeRecord:
+    """Return a record to log."""
+    return ExchangeRecord(exchange_id, None, 1000.0, "POST", "/v1/chat/completions", "chat", **facts)
+
+
+class _StoreContract(ABC):
+    @abstractmethod
+    def opened(self, folder: Path) -> AbstractAsyncContextManager[Any]:
+        """Open the store on what `folder` holds; it is closed when the context ends."""
+
+    persistent: ClassVar[bool] = True
+    """Whether what was written is there when the store is opened again."""
+
+
+class ResponseStoreContract(_StoreContract):
+    """What the pipeline relies on in a `ResponseStore`."""
+
+    async def test_an_unknown_key_is_none(self, tmp_path: Path) -> None:
+        async with self.opened(tmp_path) as store:
+            assert await store.get(FIRST) is None
+
+    async def test_what_is_put_is_read_at_once(self, tmp_path: Path) -> None:
+        async with self.opened(tmp_path) as store:
+            store.put(FIRST, answer())
+            assert await store.get(FIRST) == answer()
+
+    @pytest.mark.parametrize("body", [b"", b"\x00\xff", b"x" * 100_000], ids=["empty", "binary", "long"])
+    async def test_an_answer_comes_back_byte_for_byte(self, tmp_path: Path, body: bytes) -> None:
+        async with self.opened(tmp_path) as store:
+            store.put(FIRST, answer(body))
+            await store.flush()
+            assert await store.get(FIRST) == answer(body)
+
+    async def test_an_answer_is_never_overwritten(self, tmp_path: Path) -> None:
+        async with self.opened(tmp_path) as store:
+            store.put(FIRST, answer(b"first"))
+            store.put(FIRST, answer(b"second"))
+            await store.flush()
+            store.put(FIRST, answer(b"third"))
+            await store.flush()
+            assert (await store.get(FIRST)).body == b"first"
+
+    async def test_every_part_of_the_place_counts(self, tmp_path: Path) -> None:
+        async with self.opened(tmp_path) as store:
+            store.put(FIRST, answer())
+            await store.flush()
+            for other in ({"key": bytes(32)}, {"pool": "run"}, {"sample": 1}, {"shape": "sse"}):
+                assert await store.get(FIRST._replace(**other)) is None
+
+    async def test_samples_take_the_next_free_index(self, tmp_path: Path) -> None:
+        sampled = FIRST._replace(pool="run", sample=None)
+        async with self.opened(tmp_path) as store:
+            for number in range(3):
+                store.put(sampled, answer(b"%d" % number))
+            store.put(sampled._replace(pool="other"), answer(b"other"))
+            await store.flush()
+            kept = [await store.get(sampled._replace(sample=number)) for number in range(4)]
+        assert [found and found.body for found in kept] == [b"0", b"1", b"2", None]
+
+    async def test_what_is_flushed_is_there_again_after_a_restart(self, tmp_path: Path) -> None:
+        if not self.persistent:
+            pytest.skip("it forgets at exit")
+        async with self.opened(tmp_path) as store:
+            store.put(FIRST, answer())
+            await store.flush()
+        async with self.opened(tmp_path) as store:
+            assert await store.get(FIRST) == answer()
+
+
+class ExchangeLogContract(_StoreContract):
+    """What the pipeline relies on in an `ExchangeLog`."""
+
+    @abstractmethod
+    async def records(self, store: Any) -> list[str]:
+        """Return the ids of the records that the log holds, oldest first."""
+
+    async def test_what_is_flushed_is_in_the_log(self, tmp_path: Path) -> None:
+        async with self.opened(tmp_path) as store:
+            store.append(record("a"))
+            store.append(record("b", status=200, request_body=b"\xff", response_headers=[(b"a", b"\xe9")]))
+            await store.flush()
+            assert await self.records(store) == ["a", "b"]
+
+    async def test_flushing_nothing_returns(self, tmp_path: Path) -> None:
+        async with self.opened(tmp_path) as store:
+            await asyncio.wait_for(store.flush(), 5)
+
+
+class _EndsSeen:
+    def __init__(self) -> None:
+        self.outcomes: list[Outcome] = []
+
+    def feed(self, chunk: bytes, /) -> None:
+        """See a chunk."""
+
+    def done(self, outcome: Outcome, /) -> None:
+        self.outcomes.append(outcome)
+
+
+class InterceptorContract:
+    """What the sidecar relies on in an interceptor and its `Plugin`."""
+
+    plugin: ClassVar[Plugin[Any]]
+    options: ClassVar[dict[str, Any]] = {}
+    """A valid configuration."""
+    observer: ClassVar[bool] = False
+    """Whether it leaves requests and answers alone, byte for byte."""
+    request: ClassVar[bytes] = REQUEST
+    route: ClassVar[str] = "chat"
+
+    def services(self) -> Services:
+        """Return what the interceptor is built with."""
+        store = MemoryStore()
+        return Services(lambda folder: store, store, "http://model/v1", ModelNames(), Redactor())
+
+    def exchange(self) -> Exchange:
+        """Return a request as it comes in."""
+        headers = [(b"host", b"x"), (b"content-type", b"application/json")]
+        request = Request("POST", b"/v1/chat/completions", b"", headers, Payload(self.request))
+        return Exchange(request, route=self.route, run=None)
+
+    async def ask(self, answered: Response) -> tuple[Exchange, Response]:
+        """Send one request through the interceptor alone, with `answered` behind it."""
+        exchange = self.exchange()
+
+        async def call_next(asked: Exchange) -> Response:
+            return answered
+
+        async with self.plugin.build(self.plugin.config.model_validate(self.options), self.services()) as interceptor:
+            return exchange, await interceptor(exchange, call_next)
+
+    def test_options_are_frozen(self) -> None:
+        assert self.plugin.config.model_config.get("frozen") is True
+
+    def test_unknown_options_are_refused(self) -> None:
+        with pytest.raises(ValidationError, match="no_such_option"):
+            self.plugin.config.model_validate({**self.options, "no_such_option": 1})
+
+    def test_every_option_is_described(self) -> None:
+        assert [name for name, field in self.plugin.config.model_fields.items() if not field.description] == []
+
+    async def test_it_opens_and_closes_twice(self) -> None:
+        config = self.plugin.config.model_validate(self.options)
+        for _ in range(2):
+            async with self.plugin.build(config, self.services()):
+                pass
+
+    @pytest.mark.parametrize("size", [1, 2, 7, 64, 10_000])
+    async def test_an_observer_changes_nothing(self, size: int) -> None:
+        if not self.observer:
+            pytest.skip("it is a transform")
+        exchange, response = await self.ask(Response(200, [(b"content-type", b"text/event-stream")], _stream(size)))
+        assert exchange.request.body.raw == self.request
+        assert exchange.request.headers == exchange.received_headers
+        assert isinstance(response.body, ByteStream)
+        assert [chunk async for chunk in response.body] == _parts(EVENTS, size)
+        await response.aclose(Outcome.COMPLETE)
+        assert response.tap_errors == []
+
+    async def test_our_errors_pass(self) -> None:
+        async def call_next(asked: Exchange) -> Response:
+            raise UpstreamUnreachable("nobody listens")
+
+        config = self.plugin.config.model_validate(self.options)
+        async with self.plugin.build(config, self.services()) as interceptor:
+            with pytest.raises(UpstreamUnreachable):
+                await interceptor(self.exchange(), call_next)
+
+    @pytest.mark.parametrize("read", [True, False], ids=["complete", "client gone"])
+    async def test_what_it_holds_is_closed_and_the_end_is_seen_once(self, read: bool) -> None:
+        closed: list[bool] = []
+        ends = _EndsSeen()
+        answered = Response(200, [(b"content-type", b"text/event-stream")], _stream(7, closed))
+        answered.tap(ends)
+        _, response = await self.ask(answered)
+        if read:
+            await response.read()
+        await response.aclose(Outcome.COMPLETE if read else Outcome.CLIENT_GONE)
+        await response.aclose()
+        assert closed == [True]
+        assert ends.outcomes == [Outcome.COMPLETE if read else Outcome.CLIENT_GONE]
+
+
+def _parts(body: bytes, size: int) -> list[bytes]:
+    return [body[at : at + size] for at in range(0, len(body), size)]
+
+
+def _stream(size: int, closed: list[bool] | None = None) -> ByteStream:
+    async def source() -> AsyncIterator[bytes]:
+        for part in _parts(EVENTS, size):
+            yield part
+
+    async def close() -> None:
+        if closed is not None:
+            closed.append(True)
+
+    return ByteStream(source(), close)

@@ -1,0 +1,41 @@
+"""What one request costs in the upstream client: httpx's own pool against our transport, both under the httpx seam."""
+
+import asyncio
+import time
+
+import httpx
+
+from proxy.upstream.transport import AiohttpTransport
+
+BODY = b'{"model":"mock-model","messages":[{"role":"user","content":"' + b"word " * 180 + b'"}]}'
+
+
+async def _cpu_per_request(transport: httpx.AsyncBaseTransport, url: str, concurrency: int, requests: int) -> float:
+    left = requests
+
+    async def ask() -> None:
+        nonlocal left
+        while left > 0:
+            left -= 1
+            request = httpx.Request("POST", f"{url}/v1/chat/completions", content=BODY)
+            response = await transport.handle_async_request(request)
+            await response.aread()
+            await response.aclose()
+
+    async with transport:
+        started = time.process_time()
+        await asyncio.gather(*(ask() for _ in range(concurrency)))
+        return (time.process_time() - started) / requests * 1e6
+
+
+def measure(url: str, *, rounds: int, requests: int = 1500) -> dict[int, dict[str, list[float]]]:
+    """Return CPU microseconds a request, by concurrency and transport, one value for each round, rounds alternating."""
+    found: dict[int, dict[str, list[float]]] = {}
+    for concurrency in (1, 16, 64):
+        times = found.setdefault(concurrency, {"httpx": [], "aiohttp": []})
+        for _ in range(rounds):
+            limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+            pool = httpx.AsyncHTTPTransport(limits=limits)
+            times["httpx"].append(asyncio.run(_cpu_per_request(pool, url, concurrency, requests)))
+            times["aiohttp"].append(asyncio.run(_cpu_per_request(AiohttpTransport(), url, concurrency, requests)))
+    return found

@@ -1,0 +1,302 @@
+import json
+from typing import Any
+
+import pytest
+
+from proxy.testing import Fault, ModelServer, Reply
+from tests.contract.sidecar import CHAT, Sidecar, chat, sidecar
+
+STREAM = chat(stream=True)
+
+
+@pytest.fixture
+def server():
+    with ModelServer() as running:
+        yield running
+
+
+@pytest.fixture
+async def proxy(tmp_path, server):
+    async with sidecar(tmp_path, server, ["caching"]) as running:
+        yield running
+
+
+async def cache_of(proxy: Sidecar, body: Any, **headers: str) -> list[str | None]:
+    """What the cache says to a request and to the same once more."""
+    return [(await proxy.ask(body, **headers)).cache for _ in range(2)]
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        (CHAT, chat()),
+        (CHAT, STREAM),
+        (CHAT, chat(n=2, temperature=0.0)),
+        (CHAT, chat(stream=True, stream_options={"include_usage": True})),
+        ("/v1/completions", {"model": "m", "prompt": "hello", "temperature": 0}),
+        ("/v1/completions", {"model": "m", "prompt": ["a", "b"], "temperature": 0, "stream": True}),
+        ("/v1/embeddings", {"model": "m", "input": "hello"}),
+        ("/v1/responses", {"model": "m", "input": "hello", "temperature": 0}),
+        ("/v1/responses", {"model": "m", "input": "hello", "temperature": 0, "stream": True}),
+        ("/v1/messages", {**chat(), "max_tokens": 50}),
+        ("/v1/messages", {**STREAM, "max_tokens": 50}),
+        ("/tokenize", {"model": "m", "prompt": "hello"}),
+    ],
+)
+async def test_the_second_answer_is_the_first_without_a_call(proxy: Sidecar, path: str, body: Any) -> None:
+    first = await proxy.ask(body, path)
+    calls = proxy.server.requests_total
+    second = await proxy.ask(body, path)
+    assert (first.cache, second.cache, proxy.server.requests_total) == ("miss", "hit", calls)
+    assert (first.status, second.status) == (200, 200)
+    assert second.body == first.body
+    assert second.header("content-type") == first.header("content-type")
+    assert second.header("x-evalside-cache-key") == first.header("x-evalside-cache-key")
+
+
+async def test_a_hit_survives_a_restart(tmp_path, server) -> None:
+    for expected in ("miss", "hit"):
+        async with sidecar(tmp_path, server, ["caching"]) as proxy:
+            assert (await proxy.ask()).cache == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "first", "second"),
+    [
+        ({}, "miss", "hit"),
+        ({"mode": "on"}, "miss", "hit"),
+        ({"mode": True}, "miss", "hit"),  # YAML's `on`
+        ({"mode": False}, "off", "off"),
+        ({"mode": "read"}, "miss", "miss"),
+        ({"mode": "write"}, "miss", "miss"),
+        ({"reuse_cached_responses": True}, "miss", "hit"),
+        ({"reuse_cached_responses": False}, "miss", "miss"),
+        ({"bypass": True}, "off", "off"),
+    ],
+)
+async def test_modes(tmp_path, server, options: dict[str, Any], first: str, second: str) -> None:
+    async with sidecar(tmp_path, server, [{"name": "caching", "config": options}]) as proxy:
+        assert await cache_of(proxy, chat()) == [first, second]
+        assert proxy.calls == (1 if second == "hit" else 2)
+        stored = (await proxy.ask(x_evalside_cache="read")).cache
+        assert stored == ("miss" if "off" in (first, options.get("mode")) or options.get("mode") == "read" else "hit")
+
+
+@pytest.mark.parametrize(("mode", "says", "serves"), [("off", "off", 0), ("write", "miss", 0), ("read", "hit", 1)])
+async def test_a_request_may_choose_its_mode(proxy: Sidecar, mode: str, says: str, serves: int) -> None:
+    await proxy.ask()
+    assert (await proxy.ask(x_evalside_cache=mode)).cache == says
+    assert proxy.calls == 2 - serves
+    assert proxy.server.requests[-1].header("x-evalside-cache") is None
+
+
+async def test_an_unknown_mode_is_refused(proxy: Sidecar) -> None:
+    assert (await proxy.ask(x_evalside_cache="maybe")).status == 400
+
+
+@pytest.mark.parametrize("temperature", [None, False, 1e-7, 0.7, "0", ...])
+async def test_sampled_answers_are_stored_and_not_served(proxy: Sidecar, temperature: Any) -> None:
+    body = chat(temperature=temperature)
+    if temperature is ...:
+        del body["temperature"]
+    proxy.server.options.answer = None
+    assert await cache_of(proxy, body) == ["miss", "miss"]
+    await proxy.get("/-/runs")  # flushes
+    from proxy.store.reading import reading
+
+    with reading(proxy.database) as db:
+        rows = db.execute("SELECT pool, sample FROM responses ORDER BY id").fetchall()
+    if (await proxy.ask(body)).status == 200:
+        assert [tuple(row) for row in rows] == [("default", 0), ("default", 1)]
+
+
+async def test_shapes_do_not_answer_each_other(proxy: Sidecar) -> None:
+    usage = chat(stream=True, stream_options={"include_usage": True})
+    for body in (chat(), STREAM, usage):
+        assert await cache_of(proxy, body) == ["miss", "hit"]
+    assert b'"usage":{' in (await proxy.ask(usage)).body.replace(b" ", b"")
+    assert proxy.calls == 3
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 1},
+        {"max_tokens": 7},
+        {"n": 2},
+        {"unheard_of": 1},
+        {"messages": [{"role": "user", "content": "hello "}]},
+    ],
+)
+async def test_what_may_change_the_answer_changes_the_key(proxy: Sidecar, change: dict[str, Any]) -> None:
+    await proxy.ask()
+    assert (await proxy.ask(chat(**change))).cache == "miss"
+
+
+async def test_query_and_key_headers_are_part_of_the_key(tmp_path, server) -> None:
+    async with sidecar(tmp_path, server, [{"name": "caching", "config": {"key_headers": ["X-Tenant"]}}]) as proxy:
+        assert (await proxy.ask(x_tenant="a")).cache == "miss"
+        assert (await proxy.ask(x_tenant="a", user_agent="other")).cache == "hit"
+        assert (await proxy.ask(x_tenant="b")).cache == "miss"
+        assert (await proxy.ask(path=f"{CHAT}?version=2", x_tenant="a")).cache == "miss"
+
+
+async def test_another_server_has_another_identity_unless_a_namespace_says_so(tmp_path, server) -> None:
+    with ModelServer() as other:
+        for upstream, expected in ((server, "miss"), (other, "miss"), (server, "hit")):
+            async with sidecar(tmp_path, upstream, ["caching"]) as proxy:
+                assert (await proxy.ask()).cache == expected
+        for upstream, expected in ((server, "miss"), (other, "hit")):
+            async with sidecar(tmp_path, upstream, ["caching"], upstream={"namespace": "llama"}) as proxy:
+                assert (await proxy.ask()).cache == expected
+
+
+async def test_a_cache_dir_is_a_database_of_its_own(tmp_path, server) -> None:
+    options = [{"name": "caching", "config": {"cache_dir": str(tmp_path / "own")}}]
+    async with sidecar(tmp_path / "a", server, options) as proxy:
+        assert (await proxy.ask()).cache == "miss"
+    async with sidecar(tmp_path / "b", server, options) as proxy:
+        assert (await proxy.ask()).cache == "hit"
+    assert (tmp_path / "own" / "cache.db").stat().st_mode & 0o777 == 0o600
+
+
+async def test_the_key_is_of_the_final_request_and_the_record_what_the_server_said(tmp_path, server) -> None:
+    modifier = {"name": "payload_modifier", "config": {"params_to_remove": ["seed"]}}
+    async with sidecar(tmp_path, server, ["caching", modifier]) as proxy:
+        assert (await proxy.ask(chat(seed=1))).cache == "miss"
+        assert (await proxy.ask(chat(seed=2))).cache == "hit"
+    async with sidecar(tmp_path, server, ["caching"]) as proxy:
+        assert (await proxy.ask(chat())).cache == "hit"
+
+
+GOOD = {
+    "id": "x",
+    "object": "chat.completion",
+    "created": 17,
+    "model": "real-name",
+    "choices": [{"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}],
+    "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
+}
+
+
+def variant(**choice: Any) -> dict[str, Any]:
+    return {**GOOD, "choices": [{**GOOD["choices"][0], **choice}]}  # type: ignore[index]
+
+
+def events(*documents: Any) -> list[bytes]:
+    return [
+        b"data: " + (item if isinstance(item, bytes) else json.dumps(item).encode()) + b"\n\n" for item in documents
+    ]
+
+
+DELTA = {"choices": [{"index": 0, "delta": {"content": "hi"}, "finish_reason": None}]}
+END = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+
+
+@pytest.mark.parametrize(
+    ("body", "reply"),
+    [
+        (chat(), Reply(status=400, json={"error": {"message": "no"}})),
+        (chat(), Reply(status=429, json={"error": {"message": "slow down"}})),
+        (chat(), Reply(status=500, json=GOOD)),
+        (chat(), Reply(status=201, json=GOOD)),
+        (chat(), Reply(json={"error": {"message": "in a 200"}})),
+        (chat(), Reply(json={**GOOD, "choices": []})),
+        (chat(n=2), Reply(json=GOOD)),
+        (chat(), Reply(json=variant(finish_reason="content_filter"))),
+        (chat(), Reply(json=variant(finish_reason="abort"))),
+        (chat(), Reply(json=variant(finish_reason=None))),
+        (chat(), Reply(body=b"not json", headers={"content-type": "application/json"})),
+        (chat(), Reply(json=GOOD, fault=Fault.CLOSE_IN_BODY)),
+        (chat(), Reply(json=GOOD, fault=Fault.RESET_IN_BODY)),
+        (STREAM, Reply(chunks=events(DELTA, END))),
+        (STREAM, Reply(chunks=events(DELTA, b"[DONE]"))),
+        (STREAM, Reply(chunks=events(DELTA, {"error": {"message": "oops"}}, b"[DONE]"))),
+        (STREAM, Reply(chunks=events(DELTA, END, b"[DONE]"), fault=Fault.CLOSE_IN_BODY, after_chunks=2)),
+        (STREAM, Reply(json=GOOD)),
+        (chat(), Reply(chunks=events(DELTA, END, b"[DONE]"))),
+    ],
+)
+async def test_only_complete_answers_are_stored(proxy: Sidecar, body: Any, reply: Reply) -> None:
+    proxy.server.enqueue(reply)
+    try:
+        first = await proxy.ask(body)
+    except RuntimeError:  # the driver's word for a body that was cut
+        pass
+    else:
+        assert first.cache == "miss"
+    assert await cache_of(proxy, body) == ["miss", "hit"]
+
+
+async def test_an_answer_whose_client_left_is_not_stored(proxy: Sidecar) -> None:
+    proxy.server.enqueue(Reply(chunks=events(DELTA, END, b"[DONE]"), fault=Fault.STALL_IN_BODY, after_chunks=1))
+    async with proxy.exchange(CHAT, STREAM, {}) as exchange:
+        await exchange.start()
+        await anext(exchange.chunks())
+        exchange.disconnect()
+    assert await proxy.server.requests[0].wait_aborted()
+    assert await cache_of(proxy, STREAM) == ["miss", "hit"]
+
+
+async def test_length_is_complete(proxy: Sidecar) -> None:
+    proxy.server.enqueue(Reply(json=variant(finish_reason="length")))
+    assert await cache_of(proxy, chat()) == ["miss", "hit"]
+
+
+async def test_a_compressed_answer_is_stored_decoded(proxy: Sidecar) -> None:
+    proxy.server.enqueue(Reply(json=GOOD, gzip=True, headers={"content-encoding": "gzip"}))
+    first = await proxy.ask()
+    assert first.header("content-encoding") == "gzip"
+    second = await proxy.ask()
+    assert (second.cache, second.json, second.header("content-encoding")) == ("hit", GOOD, None)
+
+
+async def test_a_hit_keeps_the_answer_and_leaves_out_what_was_of_its_moment(proxy: Sidecar) -> None:
+    moment = [(b"set-cookie", b"a=1"), (b"x-request-id", b"7"), (b"x-kept", b"1"), (b"x-kept", b"2")]
+    proxy.server.enqueue(Reply(json=GOOD, headers=moment))
+    first, second = await proxy.ask(), await proxy.ask()
+    assert second.json == GOOD
+    assert [value for name, value in second.headers if name.lower() == b"x-kept"] == [b"1", b"2"]
+    assert (first.header("set-cookie"), first.header("x-request-id")) == ("a=1", "7")
+    assert [second.header(name) for name in ("date", "set-cookie", "x-request-id", "x-evalside-upstream-ms")] == [
+        None
+    ] * 4
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        chat(tools=[{"type": "web_search_20250305", "name": "web_search"}]),
+        chat(messages=[{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://a/b.png"}}]}]),
+        b'{"model":"m","messages":[{"role":"user","content":"hello"}],"temperature":0,"temperature":0}',
+        b'{"model":"m","messages":[{"role":"user","content":"hello"}],"temperature":0,"x":NaN}',
+    ],
+)
+async def test_what_no_cache_may_answer_passes_by(proxy: Sidecar, body: Any) -> None:
+    proxy.server.on(CHAT, Reply(json=GOOD))
+    assert await cache_of(proxy, body) == ["bypass", "bypass"]
+    if isinstance(body, bytes):
+        assert proxy.server.requests[-1].body == body
+
+
+async def test_requests_tied_to_the_servers_state_pass_by(proxy: Sidecar) -> None:
+    for field in ({"previous_response_id": "r"}, {"conversation": "c"}, {"background": True}):
+        answered = await proxy.ask({"model": "m", "input": "hi", "temperature": 0, **field}, "/v1/responses")
+        assert answered.cache == "bypass"
+
+
+async def test_remote_media_may_be_allowed(tmp_path, server) -> None:
+    body = chat(
+        messages=[{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://a/b.png"}}]}]
+    )
+    server.on(CHAT, Reply(json=GOOD))
+    async with sidecar(tmp_path, server, [{"name": "caching", "config": {"allow_remote_media": True}}]) as proxy:
+        assert await cache_of(proxy, body) == ["miss", "hit"]
+
+
+async def test_an_answer_that_repeats_a_key_is_not_kept(proxy: Sidecar) -> None:
+    key = "sk-client-0123456789abcdef"
+    proxy.server.on(CHAT, Reply(json=variant(message={"role": "assistant", "content": f"your key is {key}"})))
+    assert await cache_of(proxy, chat(), authorization=f"Bearer {key}") == ["miss", "miss"]
+    proxy.server.on(CHAT, Reply(json=variant(message={"role": "assistant", "content": "an unused variable"})))
+    assert await cache_of(proxy, chat(), authorization="Bearer unused") == ["miss", "hit"]
