@@ -1,0 +1,239 @@
+"""Every fenced example of the documentation is run, or at least taken by the part that would run it."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+
+from harness.api import ApiEndpoint
+from harness.proxy_process import Sidecar
+from proxy import plugins
+from proxy.app import create_app
+from proxy.house import make_plan
+from proxy.settings import Settings, load_settings
+from proxy.testing import ASGIExchange, ModelServer, lifespan
+from tests.docs.markdown import DOCS, ROOT, Fence, fences, section
+from tests.docs.test_reference import commands
+
+GUIDE = DOCS / "howto" / "write-an-interceptor.md"
+SHELL = ["", "sh", "bash"]
+
+
+def cases(found: list[Fence]) -> list:
+    return [pytest.param(fence, id=str(fence)) for fence in found]
+
+
+def shell_lines(*programs: str) -> list:
+    """Every command line of an example that begins with one of these programs, continuation lines joined."""
+    found = []
+    for fence in fences(*SHELL):
+        for line in re.sub(r"\\\n\s*", "", fence.text).splitlines():
+            words = line.split()
+            while words and re.fullmatch(r"[A-Z_]+=\S*", words[0]):
+                words.pop(0)
+            if words and words[0] in programs:
+                found.append(pytest.param(line, id=f"{fence}: {line[:40]}"))
+    return found
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch, tmp_path):
+    """No setting of the shell, and a folder of its own."""
+    for name in [name for name in os.environ if name.startswith("EVALSIDE_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def seed_plugin(monkeypatch):
+    """The guide's interceptor, installed."""
+    [example] = [fence for fence in fences("python") if fence.path == GUIDE]
+    names: dict = {"__name__": "my_package.seed"}
+    exec(compile(example.text, str(example), "exec", dont_inherit=True), names)
+
+    class Installed(EntryPoint):
+        def load(self):
+            return names["PLUGIN"]
+
+    entry = Installed("seed", "my_package.seed:PLUGIN", plugins.GROUP)
+
+    def installed(**wanted):
+        return [entry] if wanted.get("name", "seed") == "seed" else []
+
+    monkeypatch.setattr(plugins, "entry_points", installed)
+
+
+@pytest.mark.parametrize("fence", cases(fences("yaml")))
+def test_yaml_is_a_configuration_that_starts(fence, tmp_path, monkeypatch, seed_plugin):
+    for named in re.findall(r"token_name: (\w+)", fence.text):
+        monkeypatch.setenv(named, "a-token-for-examples")
+    path = tmp_path / "proxy.yaml"
+    path.write_text(fence.text)
+
+    make_plan(load_settings(path))
+
+
+def test_the_interceptor_of_the_guide_does_what_it_says(tmp_path, seed_plugin):
+    [example] = [fence for fence in fences("yaml") if fence.mark == "plugin"]
+
+    async def ask(app, body):
+        headers = [(b"host", b"localhost")]
+        async with ASGIExchange(app, "POST", "/v1/completions", headers, [json.dumps(body).encode()]) as exchange:
+            return (await exchange.start()).status
+
+    async def main(server):
+        document = yaml.safe_load(example.text) | {
+            "upstream": {"url": server.url},
+            "store": f"sqlite:///{tmp_path}/x.db",
+        }
+        app = create_app(Settings.model_validate(document))
+        async with lifespan(app):
+            assert await ask(app, {"prompt": "a"}) == 200
+            assert await ask(app, {"prompt": "a", "seed": 3}) == 200
+        return [request.json["seed"] for request in server.generation_requests]
+
+    import asyncio
+
+    with ModelServer() as server:
+        assert asyncio.run(main(server)) == [7, 3]
+
+
+@pytest.mark.parametrize("block", cases([fence for fence in fences("json") if "…" not in fence.text]))
+def test_json_is_json(block):
+    json.loads(block.text)
+
+
+@pytest.mark.parametrize("name", ["system_message", "payload_modifier"])
+async def test_before_becomes_after(name, tmp_path):
+    page = DOCS / "reference" / "interceptors.md"
+    text = section(page, f"## {name}")
+    [config] = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    before, after = (json.loads(found) for found in re.findall(r"```json\n(.*?)```", text, re.DOTALL))
+    with ModelServer() as server:
+        document = yaml.safe_load(config) | {"upstream": {"url": server.url}, "store": f"sqlite:///{tmp_path}/x.db"}
+        app = create_app(Settings.model_validate(document))
+        async with (
+            lifespan(app),
+            ASGIExchange(
+                app, "POST", "/v1/chat/completions", [(b"host", b"localhost")], [json.dumps(before).encode()]
+            ) as exchange,
+        ):
+            await exchange.start()
+        [sent] = server.generation_requests
+    assert sent.json == after
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory) -> Iterator[tuple[ModelServer, Sidecar]]:
+    """A model server that says "4" and a sidecar in front of it."""
+    folder = tmp_path_factory.mktemp("examples")
+    with (
+        ModelServer(answer="4") as server,
+        Sidecar(ApiEndpoint(url=server.url), log_path=folder / "sidecar.log", store=folder / "evalside.db") as sidecar,
+    ):
+        yield server, sidecar
+
+
+@pytest.mark.parametrize("fence", cases([fence for fence in fences("python") if fence.path != GUIDE]))
+def test_python_runs(fence, running, tmp_path):
+    server, sidecar = running
+    code = fence.text.replace("http://localhost:4000", sidecar.url).replace("http://localhost:8080", server.url)
+    script = tmp_path / "example.py"
+    script.write_text(code)
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+    done = subprocess.run([sys.executable, script], env=env, capture_output=True, text=True, timeout=50, check=False)
+
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("line", shell_lines("evalside"))
+def test_evalside_takes_the_command_line(line):
+    words = shlex.split(line, comments=True)[1:]
+    while words and re.fullmatch(r"[A-Z_]+=\S*", words[0]):
+        words.pop(0)
+    [name, *arguments] = words[words.index("evalside") + 1 :] if "evalside" in words else words
+
+    command = commands()[name]
+    command.make_context(name, arguments)  # parses; raises what the command line would say
+
+
+@pytest.mark.parametrize("line", shell_lines("make"))
+def test_make_has_the_target(line):
+    targets = set(re.findall(r"^([a-z0-9-]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+    assert shlex.split(line, comments=True)[1] in targets
+
+
+@pytest.mark.parametrize("line", shell_lines("curl"))
+def test_curl_gets_an_answer(line, running):
+    _, sidecar = running
+    words = shlex.split(line)
+    [url] = [word for word in words if word.startswith("http")]
+    url = url.replace("http://localhost:4000", sidecar.url)
+    body = words[words.index("-d") + 1] if "-d" in words else None
+
+    answer = httpx.request("POST" if body else "GET", url, content=body)
+
+    assert answer.status_code == 200, answer.text
+
+
+def test_the_request_of_the_tutorial_is_first_a_miss_then_a_hit(tmp_path):
+    lines = [case.values[0] for case in shell_lines("curl") if str(case.id).startswith("docs/tutorial.md")]
+    [line] = [line for line in lines if "-d" in line]
+    words = shlex.split(line)
+    with (
+        ModelServer() as server,
+        Sidecar(ApiEndpoint(url=server.url), log_path=tmp_path / "log", store=tmp_path / "evalside.db") as sidecar,
+    ):
+        url = f"{sidecar.url}/v1/chat/completions"
+        answers = [httpx.post(url, content=words[words.index("-d") + 1]) for _ in range(2)]
+        sampled = [httpx.post(url, json={"messages": [{"role": "user", "content": "a"}]}) for _ in range(2)]
+    assert [answer.headers["x-evalside-cache"] for answer in answers] == ["miss", "hit"]
+    assert [answer.headers["x-evalside-cache"] for answer in sampled] == ["miss", "miss"]
+
+
+@pytest.mark.parametrize("line", shell_lines("uvicorn"))
+def test_uvicorn_is_given_variables_that_are_settings(line, monkeypatch):
+    for word in shlex.split(line):
+        if match := re.fullmatch(r"(EVALSIDE_\w+)=(.*)", word):
+            monkeypatch.setenv(match[1], match[2])
+
+    make_plan(load_settings())
+
+
+def test_every_variable_named_in_the_docs_exists():
+    known = {*cli_variables(), "EVALSIDE_TOKEN", "EVALSIDE_PORT", "EVALSIDE_SERVICE_HOST", "EVALSIDE_SERVICE_"}
+    pages = [ROOT / "README.md", *DOCS.rglob("*.md")]
+    named = {name for page in pages for name in re.findall(r"EVALSIDE_\w+", page.read_text())}
+
+    assert named <= known
+
+
+def cli_variables() -> set[str]:
+    from proxy.settings import CONFIG_VARIABLE, PREFIX, _variables
+
+    return {*_variables(Settings, PREFIX), CONFIG_VARIABLE}
+
+
+def test_every_path_of_the_tests_named_in_the_architecture_exists():
+    named = re.findall(r"`(tests/[\w/.]+)`", (DOCS / "architecture.md").read_text())
+
+    assert named
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_every_module_named_in_the_architecture_exists():
+    named = set(re.findall(r"`(proxy\.\w+|harness)`", section(DOCS / "architecture.md", "## The packages")))
+    paths = [ROOT / Path(*name.split(".")) for name in named]
+
+    assert [path for path in paths if not path.is_dir() and not path.with_suffix(".py").exists()] == []
