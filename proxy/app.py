@@ -49,6 +49,7 @@ class Evalside(FastAPI):
     async def _http(self, scope: Any, receive: Any, send: Any) -> None:
         assert self._house is not None, "the lifespan has not run"
         path: bytes = scope.get("raw_path") or scope["path"].encode()
+        path = path.removeprefix(scope.get("root_path", "").encode())  # of a reverse proxy (uvicorn --root-path)
         if not path.startswith(_ADMIN) and path != _ADMIN[:-1]:
             await self._house.edge(scope, receive, send, path=path)
             return

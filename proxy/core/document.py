@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +12,8 @@ import orjson
 
 MAX_INT64 = 2**63 - 1
 MIN_INT64 = -(2**63)
+_LONGEST_INT = 4300
+"""Digits. Python refuses to convert longer ones, and reads them here as they are written."""
 
 
 class FloatLiteral(float):
@@ -30,7 +34,7 @@ class Document:
 
     value: Any
     exact: bool
-    """False where only lenient parsers agree to read it (NaN, duplicate keys, a byte order mark, invalid UTF-8)."""
+    """False where only lenient parsers agree to read it (NaN, duplicate keys, a byte order mark, not UTF-8)."""
 
 
 class _Leniency:
@@ -53,7 +57,7 @@ class _Leniency:
 
 
 def _exact_int(text: str) -> int | FloatLiteral:
-    return FloatLiteral(text) if text == "-0" else int(text)
+    return FloatLiteral(text) if text == "-0" or len(text) > _LONGEST_INT else int(text)
 
 
 def parse(raw: bytes) -> Document:
@@ -63,51 +67,93 @@ def parse(raw: bytes) -> Document:
         ValueError: not even a lenient parser reads it.
     """
     leniency = _Leniency()
+    text = _text(raw, leniency)
     try:
-        text: str | bytes = raw.decode("utf-8")
-    except UnicodeDecodeError:
-        text = raw  # json.loads guesses UTF-16 and UTF-32 and lets surrogates pass: lenient by definition
-        leniency.seen = True
-    if raw.startswith(b"\xef\xbb\xbf"):
-        text = raw
-        leniency.seen = True
-    try:
-        value = json.loads(
-            text,
-            parse_float=FloatLiteral,
-            parse_constant=leniency.constant,
-            parse_int=_exact_int if b"-0" in raw else None,
-            object_pairs_hook=leniency.pairs,
-        )
+        value = _loads(text, leniency, exact_ints="-0" in text)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
     if b"\\u" in raw and not leniency.seen:
-        leniency.seen = not _encodable(value)
+        leniency.seen = _has_lone_surrogate(value)
     return Document(value, not leniency.seen)
 
 
-def _encodable(value: Any) -> bool:
-    """False where a string holds a lone surrogate, which no UTF-8 can carry."""
+def _text(raw: bytes, leniency: _Leniency) -> str:
+    """Return the text of UTF-8, else what a lenient parser would make of the bytes."""
     try:
-        encode(value)
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        text = ""
+    if text and not text.startswith("\ufeff") and "\0" not in text:
+        return text
+    leniency.seen = True
+    try:
+        return raw.decode(json.detect_encoding(raw), "surrogatepass")
+    except UnicodeDecodeError:
+        return raw.decode("utf-8", "surrogateescape")
+
+
+def _loads(text: str, leniency: _Leniency, *, exact_ints: bool) -> Any:
+    """Parse; integers take the slow way through Python only where one of them needs it."""
+    try:
+        return json.loads(
+            text,
+            parse_float=FloatLiteral,
+            parse_constant=leniency.constant,
+            parse_int=_exact_int if exact_ints else None,
+            object_pairs_hook=leniency.pairs,
+        )
+    except json.JSONDecodeError:
+        raise
     except ValueError:
-        return False
-    return True
+        return _loads(text, leniency, exact_ints=True)
+
+
+def _has_lone_surrogate(value: Any) -> bool:
+    """Whether a string, a key included, holds half a character, which no UTF-8 can carry."""
+    for leaf in _leaves(value):
+        if type(leaf) is str:
+            try:
+                leaf.encode()
+            except UnicodeEncodeError:
+                return True
+    return False
+
+
+def _has_no_number(value: Any) -> bool:
+    """Whether a computed float is NaN or infinite; a literal such as `1e400` is written as it was read."""
+    return any(type(leaf) is float and not math.isfinite(leaf) for leaf in _leaves(value))
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    """Yield every key and every value that is neither object nor array, however deep."""
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if type(item) is dict:
+            waiting += item.keys()
+            waiting += item.values()
+        elif type(item) is list:
+            waiting += item
+        else:
+            yield item
 
 
 def encode(value: Any) -> bytes:
     """Return compact UTF-8 JSON in which every number reads as it was written.
 
     Raises:
-        ValueError: the value holds what JSON cannot carry (a lone surrogate, more than 254 levels).
+        ValueError: the value holds what JSON cannot carry (NaN, a lone surrogate, more than 254 levels).
     """
     try:
-        return orjson.dumps(value, default=_literal)
+        encoded = orjson.dumps(value, default=_literal)
     except TypeError:
         try:
-            return orjson.dumps(_with_large_ints(value), default=_literal)
-        except TypeError as error:
+            encoded = orjson.dumps(_with_large_ints(value), default=_literal)
+        except (TypeError, RecursionError) as error:
             raise ValueError(str(error)) from error
+    if b"null" in encoded and _has_no_number(value):
+        raise ValueError("NaN and Infinity are not JSON")  # orjson writes null for them
+    return encoded
 
 
 def _literal(value: Any) -> orjson.Fragment:

@@ -1,4 +1,4 @@
-"""The errors of the sidecar itself. What the model server answers, errors included, is a response and not one of these."""
+"""The errors of the sidecar itself. What the model server answers, errors included, is a response instead."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class ProxyError(Exception):
 
     def __init__(self, message: str, *, headers: list[tuple[bytes, bytes]] | None = None) -> None:
         super().__init__(message)
-        self.message = message
+        self.message = message.encode("utf-8", "replace").decode()  # a quoted lone surrogate would break the body
         self.headers = headers or []
 
     def document(self) -> dict[str, Any]:
@@ -26,7 +26,7 @@ class ProxyError(Exception):
 
     def body(self) -> bytes:
         """Return the encoded body."""
-        return orjson.dumps(self.document(), default=str)
+        return orjson.dumps(self.document())
 
     def response_headers(self) -> list[tuple[bytes, bytes]]:
         """Return the headers that go with the body; `x-should-retry: false` tells SDKs when asking again is no use."""

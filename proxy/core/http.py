@@ -174,7 +174,10 @@ class Response:
                 await self.body.aclose()
         finally:
             while self._closers:
-                self._closers.pop()(outcome)
+                try:
+                    self._closers.pop()(outcome)
+                except Exception as error:  # noqa: BLE001 - one that fails must not keep the others from releasing
+                    self.tap_errors.append(error)
 
 
 _process = os.urandom(3).hex()
@@ -214,16 +217,17 @@ class Exchange:
         self.time = time.time()
         self.error: ProxyError | None = None
         self._facts: dict[type, Any] = {}
-        self._opened: list[ByteStream] = []
+        self._opened: list[ByteStream | Response] = []
 
-    def owns(self, stream: ByteStream) -> None:
-        """Have `stream` closed when the exchange ends, even if an interceptor that held its response failed."""
-        self._opened.append(stream)
+    def owns(self, opened: ByteStream | Response) -> None:
+        """Have a stream or a response closed when the exchange ends, even if an interceptor that held it failed."""
+        if opened not in self._opened:
+            self._opened.append(opened)
 
     async def aclose(self) -> None:
-        """Close every stream the exchange owns. Idempotent."""
-        for stream in self._opened:
-            await stream.aclose()
+        """Close everything the exchange owns. Idempotent."""
+        while self._opened:
+            await self._opened.pop().aclose()
 
     def put(self, value: object) -> None:
         """Leave a fact for others, under its type."""

@@ -14,7 +14,7 @@ Next = Callable[[Exchange], Awaitable[Response]]
 
 
 class Layer(IntEnum):
-    """Where an interceptor works, from the client inwards. The pipeline is sorted by it, whatever order was written."""
+    """Where an interceptor works, from the client inwards. The pipeline is sorted by it, not by the list's order."""
 
     OBSERVE = 0
     TRANSFORM = 1
@@ -23,7 +23,7 @@ class Layer(IntEnum):
 
 
 class Interceptor(Protocol):
-    """`async (exchange, call_next) -> Response`. Code after `await call_next` runs at headers, not at the body's end."""
+    """`async (exchange, call_next) -> Response`. Code after `await call_next` runs at headers, not at the end."""
 
     async def __call__(self, exchange: Exchange, call_next: Next, /) -> Response:
         """Handle one exchange."""
@@ -73,10 +73,14 @@ def _answer_errors(inner: Next) -> Next:
         try:
             return await inner(exchange)
         except ProxyError as error:
-            exchange.error = error
-            return Response(error.status, error.response_headers(), Payload(error.body()))
+            return _answer(exchange, error)
 
     return answer_errors
+
+
+def _answer(exchange: Exchange, error: ProxyError) -> Response:
+    exchange.error = error
+    return Response(error.status, error.response_headers(), Payload(error.body()))
 
 
 def _fail_closed(stage: Stage, inner: Next, on_failure: Callable[[str], None]) -> Next:
@@ -87,12 +91,14 @@ def _fail_closed(stage: Stage, inner: Next, on_failure: Callable[[str], None]) -
         if routes is not None and exchange.route not in routes:
             return await inner(exchange)
         try:
-            return await interceptor(exchange, inner)
+            response = await interceptor(exchange, inner)
         except ProxyError:
             raise
         except Exception as error:
             on_failure(stage.name)
             raise InterceptorFailed(f"interceptor '{stage.name}' failed: {error!r}") from error
+        exchange.owns(response)  # what it holds is released even where a stage further out fails
+        return response
 
     return call
 
@@ -115,8 +121,8 @@ def _fail_open(stage: Stage, inner: Next, on_failure: Callable[[str], None]) -> 
 
         try:
             return await interceptor(exchange, inner_once)
-        except ProxyError:
-            raise
+        except ProxyError as error:  # one that the observer means for the client
+            return _answer(exchange, error)
         except Exception:
             if asked and answer is None:
                 raise

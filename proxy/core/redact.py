@@ -12,10 +12,14 @@ from proxy.core.http import Headers
 REDACTED = "[redacted]"
 
 _SECRET_NAME = re.compile(
-    r"authorization|cookie|secret|password|credential|session|(^|[-_])(api[-_]?key|key|token|auth|signature|sig)$"
-    r"|subscription-key",
+    r"authorization|authentication|cookie|secret|passw|passphrase|credential|session|jwt|bearer"
+    r"|(^|[-_])(api[-_]?key|key|token|auth|signature|sig)$",
     re.IGNORECASE,
 )
+_SECRET_OPTION = re.compile(
+    r"(authorization|secret|password|passphrase|(^|[-_])(api[-_]?key|(access|auth|bearer)[-_]?token))$", re.IGNORECASE
+)
+"""Narrower: `start_reasoning_token` and `api_key_name` are options, and no secrets."""
 _HEADER_MAPS = frozenset({"headers_to_add", "extra_headers", "headers"})
 _SHORTEST = 6
 """Characters. Anything shorter is no secret, and replacing it would garble text."""
@@ -29,7 +33,9 @@ class Redactor:
     """
 
     def __init__(self, secrets: Iterable[str | None] = ()) -> None:
-        self._secrets = [secret.encode() for secret in secrets if secret and len(secret) >= _SHORTEST]
+        self._secrets = sorted(
+            {secret.encode() for secret in secrets if secret and len(secret) >= _SHORTEST}, key=len, reverse=True
+        )  # longest first: one may be part of another
 
     def headers(self, headers: Headers) -> Headers:
         """Return the fields with the values of secret ones replaced."""
@@ -44,7 +50,7 @@ class Redactor:
             if secret in body:
                 body = body.replace(secret, REDACTED.encode())
         for name, value in headers:
-            if name.lower() in {b"authorization", b"x-api-key", b"api-key"}:
+            if _SECRET_NAME.search(name.decode("latin-1")):
                 secret = value.rpartition(b" ")[2]
                 if len(secret) >= _SHORTEST and secret in body:
                     body = body.replace(secret, REDACTED.encode())
@@ -55,22 +61,23 @@ class Redactor:
         return self.raw(text.encode("utf-8", "replace")).decode("utf-8", "replace") if self._secrets else text
 
     def query(self, query: str) -> str:
-        """Return a query string with the values of secret parameters replaced; without any it is unchanged."""
+        """Return a query string with secret parameters, and every known secret, replaced; else it is unchanged."""
         pairs = parse_qsl(query, keep_blank_values=True)
-        if not any(_SECRET_NAME.search(name) for name, _ in pairs):
-            return self.text(query)
-        return urlencode([(name, REDACTED if _SECRET_NAME.search(name) else value) for name, value in pairs], safe="[]")
+        shown = [(name, REDACTED if _SECRET_NAME.search(name) else self.text(value)) for name, value in pairs]
+        return self.text(query if shown == pairs else urlencode(shown, safe="[]"))
 
     def document(self, value: Any) -> Any:
-        """Return a copy of a configuration with header values of secret names, and every known secret, replaced."""
+        """Return a copy of a configuration with secret headers, secret options and every known secret replaced."""
         if isinstance(value, dict):
-            return {
-                name: self._header_map(item) if name in _HEADER_MAPS and isinstance(item, dict) else self.document(item)
-                for name, item in value.items()
-            }
+            return {name: self._option(name, item) for name, item in value.items()}
         if isinstance(value, list | tuple):
             return [self.document(item) for item in value]
         return self.text(value) if isinstance(value, str) else value
+
+    def _option(self, name: str, value: Any) -> Any:
+        if name in _HEADER_MAPS and isinstance(value, dict):
+            return self._header_map(value)
+        return REDACTED if value and isinstance(value, str) and _SECRET_OPTION.search(name) else self.document(value)
 
     def _header_map(self, headers: dict[str, Any]) -> dict[str, Any]:
         return {name: REDACTED if _SECRET_NAME.search(name) else self.document(item) for name, item in headers.items()}

@@ -138,6 +138,10 @@ class ByteStream:
                 raise
             if chunk:
                 return chunk
+        if self.error is not None:
+            raise self.error
+        if self.outcome is Outcome.CLIENT_GONE:
+            raise RuntimeError("the stream was closed before its end: what is left of it cannot be read")
         raise StopAsyncIteration
 
     async def aclose(self) -> None:

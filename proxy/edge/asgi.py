@@ -68,10 +68,13 @@ class Edge:
         finally:
             if response is not None:
                 await response.aclose(outcome)
-                for error in response.tap_errors:
-                    self._on_tap_error()
-                    logger.error("an observer of exchange %s failed and was dropped: %r", exchange.id, error)
+                self._count_tap_errors(exchange, response)
             await exchange.aclose()
+
+    def _count_tap_errors(self, exchange: Exchange, response: Response) -> None:
+        for error in response.tap_errors:
+            self._on_tap_error()
+            logger.error("an observer of exchange %s failed and was dropped: %r", exchange.id, error)
 
     async def _exchange(self, scope: Scope, receive: Receive, path: bytes, run: str | None) -> Exchange:
         headers: Headers = list(scope["headers"])
@@ -93,13 +96,10 @@ class Edge:
         try:
             return await (self._relay if exchange.route is None else self._pipeline)(exchange)
         except ProxyError as error:
-            exchange.error = error
-            return Response(error.status, error.response_headers(), Payload(error.body()))
+            return _own_answer(exchange, error)
         except Exception:
             logger.exception("exchange %s failed inside the sidecar", exchange.id)
-            error = ProxyError("the sidecar failed on this request; its log has the details")
-            exchange.error = error
-            return Response(error.status, error.response_headers(), Payload(error.body()))
+            return _own_answer(exchange, ProxyError("the sidecar failed on this request; its log has the details"))
 
     async def _send(self, exchange: Exchange, response: Response, send: Send) -> Outcome:
         headers = self._client_headers(exchange, response)
@@ -112,7 +112,7 @@ class Edge:
         try:
             async for chunk in body:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - _end_broken logs it and tells the client
             await self._end_broken(exchange, headers, error, send)
             return Outcome.UPSTREAM_FAILED
         await send({"type": "http.response.body", "body": b""})
@@ -120,13 +120,13 @@ class Edge:
 
     async def _end_broken(self, exchange: Exchange, headers: Headers, error: Exception, send: Send) -> None:
         """End an answer whose headers are out: an event stream with one error event, anything else by hanging up."""
-        if not isinstance(error, ProxyError):
-            logger.exception("exchange %s failed inside the sidecar", exchange.id)
-            error = ProxyError("the sidecar failed on this stream; its log has the details")
-        exchange.error = error
-        is_events = (get_header(headers, b"content-type") or b"").startswith(b"text/event-stream")
-        if is_events and get_header(headers, b"content-length") is None:
-            await send({"type": "http.response.body", "body": error_event(error, exchange.route)})
+        if isinstance(error, ProxyError):
+            exchange.error = error
+        else:
+            logger.error("exchange %s failed inside the sidecar", exchange.id, exc_info=error)
+            exchange.error = ProxyError("the sidecar failed on this stream; its log has the details")
+        if _takes_events(headers):
+            await send({"type": "http.response.body", "body": error_event(exchange.error, exchange.route)})
         # Else no last message: the server closes the connection, which is how HTTP says that a body is cut.
 
     def _client_headers(self, exchange: Exchange, response: Response) -> Headers:
@@ -136,7 +136,7 @@ class Edge:
             if response.status not in _NO_BODY:
                 headers = without_headers(headers, _LENGTH)
                 headers.append((b"content-length", str(len(body)).encode()))
-        elif body.mapped:
+        elif body.mapped or response.status in _NO_BODY:  # the length that a 304 tells is not that of what it sends
             headers = without_headers(headers, _LENGTH)
         headers.append((b"x-evalside-id", exchange.id.encode()))
         if exchange.run is not None:
@@ -165,6 +165,20 @@ async def send_error(send: Send, error: ProxyError) -> None:
     headers = [*error.response_headers(), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": error.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+def _own_answer(exchange: Exchange, error: ProxyError) -> Response:
+    exchange.error = error
+    return Response(error.status, error.response_headers(), Payload(error.body()))
+
+
+def _takes_events(headers: Headers) -> bool:
+    """Return whether one more event can be written behind what was sent: an open event stream, not compressed."""
+    return (
+        (get_header(headers, b"content-type") or b"").startswith(b"text/event-stream")
+        and get_header(headers, b"content-length") is None
+        and get_header(headers, b"content-encoding") in {None, b"identity"}
+    )
 
 
 def _keep_upstreams_date_and_server(send: Any, headers: Headers, exchange: Exchange) -> None:

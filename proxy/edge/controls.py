@@ -61,7 +61,7 @@ def check_run(name: str) -> str:
     """
     if RUN_NAME.fullmatch(name) is None:
         raise InvalidRun(
-            f"'{name}' is not a run name: a letter or digit, then up to 127 letters, digits, dots, underscores or dashes"
+            f"'{name}' is not a run name: a letter or digit, then up to 127 letters, digits, dots, underscores, dashes"
         )
     return name
 

@@ -22,9 +22,11 @@ def is_loopback(host: str) -> bool:
     if host == "localhost":
         return True
     try:
-        return ipaddress.ip_address(host).is_loopback
+        address = ipaddress.ip_address(host)
     except ValueError:
         return False
+    mapped = getattr(address, "ipv4_mapped", None)  # a socket that listens on both families says ::ffff:127.0.0.1
+    return (mapped or address).is_loopback
 
 
 class Gate:
@@ -89,7 +91,7 @@ class Gate:
 
     def _check_origin(self, value: bytes) -> None:
         origin = value.decode("latin-1")
-        host = urlsplit(origin).hostname if "://" in origin else None
+        host = _origin_host(origin)
         if host is None or not self._known(host):
             raise ForeignOrigin(f"Origin '{origin}' is not allowed; add its host to allowed_hosts")
 
@@ -100,6 +102,14 @@ class Gate:
 def _bearer(value: bytes) -> bytes:
     scheme, _, token = value.partition(b" ")
     return token.strip() if scheme.lower() == b"bearer" else b""
+
+
+def _origin_host(origin: str) -> str | None:
+    """Return the host of an Origin field, None for `null` and whatever else names none."""
+    try:
+        return urlsplit(origin).hostname if "://" in origin else None
+    except ValueError:
+        return None
 
 
 def _hostname(host: str) -> str:

@@ -30,7 +30,10 @@ class ClientWatch:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool:
         self.stop()
-        return self._client_gone and kind is asyncio.CancelledError and self._task.uncancel() == 0
+        if not self._client_gone:
+            return False
+        # Taken back whatever came of it; if others cancelled the task too, theirs stands.
+        return self._task.uncancel() == 0 and kind is asyncio.CancelledError
 
     def stop(self) -> None:
         """Watch no longer."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import socket
 import ssl
 from collections.abc import AsyncIterator
@@ -12,6 +13,8 @@ from typing import Any
 
 import aiohttp
 import httpx
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.http import HttpProcessingError
 from yarl import URL
 
 _NO_AUTO_HEADERS = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
@@ -20,6 +23,24 @@ _KEEPALIVE = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 30), ("TCP_KEEPCNT", 6))
 
 _CONNECT_ERRORS = (aiohttp.ClientConnectorError, aiohttp.ClientConnectorDNSError)
 _CONNECT_TIMEOUTS = (aiohttp.ConnectionTimeoutError,)
+
+
+class _Watched(ResponseHandler):
+    """A connection whose errors tell whether any byte of the answer had arrived; aiohttp's own do not."""
+
+    answer_begun = False
+
+    def set_response_params(self, **options: Any) -> None:
+        self.answer_begun = False
+        super().set_response_params(**options)
+
+    def data_received(self, data: bytes) -> None:
+        self.answer_begun = True
+        super().data_received(data)
+
+    def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
+        exc.answer_begun = self.answer_begun  # type: ignore[attr-defined]
+        super().set_exception(exc, *cause)
 
 
 class _DeadConnection(Exception):
@@ -48,13 +69,16 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
     async def __aenter__(self) -> AiohttpTransport:
         trace = aiohttp.TraceConfig()
         trace.on_connection_reuseconn.append(_mark_reused)
+        connector = aiohttp.TCPConnector(
+            limit=0,
+            ssl=self._verify,
+            keepalive_timeout=self._keepalive,
+            socket_factory=_keepalive_socket,
+        )
+        watched = functools.partial(_Watched, loop=asyncio.get_running_loop())
+        connector._factory = watched  # type: ignore[assignment]  # noqa: SLF001
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=0,
-                ssl=self._verify,
-                keepalive_timeout=self._keepalive,
-                socket_factory=_keepalive_socket,
-            ),
+            connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             skip_auto_headers=_NO_AUTO_HEADERS,
@@ -63,7 +87,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             max_field_size=65_536,
         )
         # aiohttp would send idempotent requests again on fresh connections too; the rule here is ours.
-        self._session._retry_connection = False
+        self._session._retry_connection = False  # noqa: SLF001
         return self
 
     async def aclose(self) -> None:
@@ -97,7 +121,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
                 ),
                 trace_request_ctx=connection,
             )
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             if connection.reused and _no_byte_arrived(error):
                 raise _DeadConnection from error
             raise _mapped(error, request) from error
@@ -122,7 +146,7 @@ class _Body(httpx.AsyncByteStream):
     async def __anext__(self) -> bytes:
         try:
             chunk = await self._response.content.readany()
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        except (aiohttp.ClientError, HttpProcessingError, OSError, TimeoutError) as error:
             raise _mapped(error, self._request) from error
         if not chunk:
             raise StopAsyncIteration
@@ -161,20 +185,21 @@ def _text(raw: bytes) -> str:
 
 
 def _no_byte_arrived(error: BaseException) -> bool:
-    if isinstance(error, aiohttp.ServerDisconnectedError):
-        return isinstance(error.message, str)  # else it holds the half of an answer that did arrive
-    return isinstance(error, ConnectionError | aiohttp.ClientOSError)
+    closed = isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError | ConnectionError)
+    return closed and not getattr(error, "answer_begun", False)
 
 
 def _mapped(error: BaseException, request: httpx.Request) -> httpx.TransportError:
     text = str(error) or type(error).__name__
+    if isinstance(error, ValueError):  # before it is a ClientError: aiohttp's InvalidURL is both
+        return httpx.LocalProtocolError(text, request=request)
     if isinstance(error, _CONNECT_TIMEOUTS):
         return httpx.ConnectTimeout(text, request=request)
     if isinstance(error, _CONNECT_ERRORS):
         return httpx.ConnectError(text, request=request)
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return httpx.RemoteProtocolError("the server closed the connection", request=request)
-    if isinstance(error, aiohttp.ClientResponseError | aiohttp.ClientPayloadError):
+    if isinstance(error, aiohttp.ClientResponseError | aiohttp.ClientPayloadError | HttpProcessingError):
         return httpx.RemoteProtocolError(text, request=request)
     if isinstance(error, asyncio.TimeoutError):
         return httpx.ReadTimeout(text, request=request)

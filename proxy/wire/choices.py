@@ -12,29 +12,29 @@ FINISHED = frozenset({"stop", "length", "tool_calls", "function_call", "eos", "e
 def prompts(request: Mapping[str, Any]) -> int:
     """Return how many prompts the request asks at once: more than one only for a batch on /v1/completions."""
     prompt = request.get("prompt")
-    if isinstance(prompt, list) and prompt and isinstance(prompt[0], str | list):
+    if isinstance(prompt, list) and prompt and not isinstance(prompt[0], int):
         return len(prompt)
-    return 1
+    return 1  # a list of token ids is one prompt
 
 
 def finished(reasons: Mapping[int, Any], request: Mapping[str, Any]) -> bool:
-    """Return whether every choice finished: one a prompt, or `n` a prompt where the server knows `n`."""
-    batch = prompts(request)
+    """Return whether every choice that was asked for came and finished: `n` for each prompt."""
     n = request.get("n")
-    expected = {batch, batch * n} if type(n) is int else {batch}
-    return len(reasons) in expected and all(reason in FINISHED for reason in reasons.values())
+    expected = prompts(request) * (n if type(n) is int else 1)
+    return len(reasons) == expected and all(reason in FINISHED for reason in reasons.values())
 
 
 def plain(answer: Mapping[str, Any], request: Mapping[str, Any]) -> bool:
     """Return whether a plain answer is complete."""
     choices = answer.get("choices")
-    if not isinstance(choices, list) or answer.get("error") is not None:
+    if not isinstance(choices, list):
         return False
     reasons = {}
     for position, choice in enumerate(choices):
-        if not isinstance(choice, dict):
+        index = _index(choice, position)
+        if index is None:
             return False
-        reasons[choice.get("index", position)] = _reason(choice)
+        reasons[index] = _reason(choice)
     return len(reasons) == len(choices) and finished(reasons, request)
 
 
@@ -42,14 +42,21 @@ def streamed(chunks: Iterable[Mapping[str, Any]], request: Mapping[str, Any]) ->
     """Return whether the chunks of a stream finish every choice they begin."""
     reasons: dict[int, Any] = {}
     for chunk in chunks:
-        if chunk.get("error") is not None:
+        choices = chunk.get("choices")
+        if chunk.get("error") is not None or chunk.get("object") == "error":
             return False
-        for choice in chunk.get("choices") or ():
-            if not isinstance(choice, dict):
+        for choice in choices if isinstance(choices, list) else ():
+            index = _index(choice, 0)
+            if index is None or reasons.get(index, "stop") not in {*FINISHED, None}:
                 return False
-            index = choice.get("index", 0)
             reasons[index] = _reason(choice) or reasons.get(index)
     return finished(reasons, request)
+
+
+def _index(choice: Any, default: int) -> int | None:
+    """Return the place of a choice, `default` where it names none, None where it is not a choice."""
+    index = choice.get("index", default) if isinstance(choice, dict) else None
+    return index if type(index) is int else None
 
 
 def _reason(choice: Mapping[str, Any]) -> str | None:

@@ -40,9 +40,11 @@ def is_complete(route: str, request: Mapping[str, Any], body: bytes, *, streamed
     if streamed:
         rule = _STREAMED.get(route)
         events, cut = sse.split(body)
-        return rule is not None and not cut and rule(events, request)
+        if rule is None or cut or any(event.name == "error" for event in events):
+            return False
+        return rule(events, request)
     try:
         answer = orjson.loads(body)
     except orjson.JSONDecodeError:
         return False
-    return isinstance(answer, dict) and _PLAIN[route](answer, request)
+    return isinstance(answer, dict) and answer.get("error") is None and _PLAIN[route](answer, request)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import zlib
 
+LARGEST = 256 * 1024 * 1024
+"""Bytes. A body that unpacks to more is not read: a small one can unpack to anything."""
+
 
 def decode(body: bytes, encoding: bytes | None) -> bytes | None:
-    """Return the body without its content encoding, None where it is cut, damaged or in one not known here.
+    """Return the body without its content encoding, None where it is cut, damaged, too large or in one not known here.
 
     Args:
         body: the raw bytes.
@@ -18,14 +21,15 @@ def decode(body: bytes, encoding: bytes | None) -> bytes | None:
     if name in {b"gzip", b"x-gzip"}:
         return _inflate(body, zlib.MAX_WBITS | 16)
     if name == b"deflate":  # RFC 9110 means zlib; some servers send it without the wrapper
-        return _inflate(body, zlib.MAX_WBITS) or _inflate(body, -zlib.MAX_WBITS)
+        wrapped = _inflate(body, zlib.MAX_WBITS)
+        return wrapped if wrapped is not None else _inflate(body, -zlib.MAX_WBITS)
     return None
 
 
 def _inflate(body: bytes, window: int) -> bytes | None:
     inflater = zlib.decompressobj(window)
     try:
-        decoded = inflater.decompress(body) + inflater.flush()
+        decoded = inflater.decompress(body, LARGEST)
     except zlib.error:
         return None
     return decoded if inflater.eof and not inflater.unused_data else None

@@ -16,7 +16,7 @@ KEY_VERSION = b"1"
 DENIED = frozenset(
     {"metadata", "prompt_cache_key", "safety_identifier", "stream", "stream_options", "user"},
 )
-"""Top-level fields that never change an answer and so stay out of the key. Every other field, known or not, is in it."""
+"""Top-level fields that never change an answer and so stay out of the key. Every other one, known or not, is in it."""
 
 NUMERIC = frozenset(
     {
@@ -90,7 +90,8 @@ class KeyInput:
 
 def cache_key(of: KeyInput, body: bytes, key_headers: Sequence[bytes] = KEY_HEADERS) -> bytes:
     """Return the 32-byte key of a request whose body has the canonical form `body`."""
-    named = sorted((name.lower(), value) for name, value in of.headers if name.lower() in key_headers)
+    named = [(name.lower(), value) for name, value in of.headers if name.lower() in key_headers]
+    named.sort(key=lambda item: item[0])  # the values of one name keep their order
     parts = [KEY_VERSION, of.identity.encode(), of.method.encode(), of.path, of.query, str(len(named)).encode()]
     for name, value in named:
         parts += [name, value]

@@ -38,15 +38,19 @@ def put(document: dict[str, Any], path: str, value: Any) -> None:
     *parents, leaf = path.split(".")
     holders: list[Any] = [document]
     for part in parents:
-        if not part.endswith(_EACH):
-            for holder in holders:
-                if isinstance(holder, dict):
-                    holder.setdefault(part, {})
+        for holder in _objects(holders, path):
+            if not part.endswith(_EACH) and holder.get(part) is None:
+                holder[part] = {}
         holders = list(_below(holders, part))
+    for holder in _objects(holders, path):
+        holder[leaf] = value
+
+
+def _objects(holders: list[Any], path: str) -> Iterator[dict[str, Any]]:
     for holder in holders:
         if not isinstance(holder, dict):
             raise ValueError(f"'{path}' cannot be set: there is {holder!r} where an object should be")
-        holder[leaf] = value
+        yield holder
 
 
 def _below(holders: list[Any], part: str) -> Iterator[Any]:

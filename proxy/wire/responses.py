@@ -8,7 +8,8 @@ from typing import Any
 from proxy.wire.events import documents
 from proxy.wire.sse import DONE, Event
 
-_TERMINAL = frozenset({"response.completed", "response.incomplete"})
+_TERMINAL = ("response.completed", "response.incomplete")
+_FAILED = ("error", "response.failed")
 
 
 def plain_is_complete(answer: Mapping[str, Any], request: Mapping[str, Any]) -> bool:
@@ -27,7 +28,7 @@ def stream_is_complete(events: Sequence[Event], request: Mapping[str, Any]) -> b
     if events and events[-1].data == DONE:
         events = events[:-1]
     chunks = documents(events)
-    if not chunks or any(chunk.get("type") in {"error", "response.failed"} for chunk in chunks):
+    if not chunks or any(chunk.get("type") in _FAILED for chunk in chunks):
         return False
     last = chunks[-1]
     response = last.get("response")

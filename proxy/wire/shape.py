@@ -11,10 +11,16 @@ PLAIN = "plain"
 
 
 def shape_of(document: Mapping[str, Any]) -> str:
-    """Return `plain`, or `sse` with the stream options that decide what a stream holds (a usage chunk, for one)."""
-    if document.get("stream") is not True:
-        return PLAIN
+    """Return `plain` or `sse`, with the stream options behind it: they decide what a stream holds (usage, for one).
+
+    What only some servers take for true or false (`"stream": 1`) is a shape of its own.
+    """
+    stream = document.get("stream")
+    if stream is None or type(stream) is bool:
+        shape = "sse" if stream else PLAIN
+    else:
+        shape = "stream=" + encode(stream).decode()
     options = document.get("stream_options")
-    if not isinstance(options, dict) or not options:
-        return "sse"
-    return "sse" + encode({name: options[name] for name in sorted(options)}).decode()
+    if isinstance(options, dict):
+        options = {name: options[name] for name in sorted(options)}
+    return shape + encode(options).decode() if options else shape

@@ -29,16 +29,22 @@ class Event(NamedTuple):
 class Parser:
     """Splits a byte stream into events, whatever the chunk boundaries. Lines end at CR, LF or CRLF and nowhere else."""
 
-    __slots__ = ("_data", "_name", "_pending", "_started")
+    __slots__ = ("_after_cr", "_data", "_name", "_pending", "_started")
 
     def __init__(self) -> None:
         self._pending = b""
         self._name = ""
         self._data: list[bytes] = []
         self._started = False
+        self._after_cr = False
 
     def feed(self, chunk: bytes) -> list[Event]:
         """Return the events that `chunk` completes."""
+        if not chunk:
+            return []
+        if self._after_cr:  # the line has ended already; this would be the second half of its CRLF
+            chunk = chunk.removeprefix(b"\n")
+        self._after_cr = chunk.endswith(b"\r")
         text = self._pending + chunk
         if not self._started:
             if len(text) < len(_BOM) and _BOM.startswith(text):
@@ -46,11 +52,8 @@ class Parser:
                 return []
             self._started = True
             text = text.removeprefix(_BOM)
-        held = b""
-        if text.endswith(b"\r"):  # may be the first half of a CRLF
-            text, held = text[:-1], b"\r"
         lines = _LINE_END.split(text)
-        self._pending = lines.pop() + held
+        self._pending = lines.pop()
         events = []
         for line in lines:
             event = self._line(line)
@@ -61,7 +64,7 @@ class Parser:
     @property
     def pending(self) -> bool:
         """Whether an event has begun that no blank line has ended: a stream that closes now was cut."""
-        return bool(self._pending.rstrip(b"\r") or self._data)
+        return bool(self._pending or self._data)
 
     def _line(self, line: bytes) -> Event | None:
         if not line:
@@ -87,9 +90,7 @@ class Body(NamedTuple):
 def split(body: bytes) -> Body:
     """Return every event of a complete stream."""
     parser = Parser()
-    events = parser.feed(body)
-    events += parser.feed(b"\n") if body.endswith(b"\r") else []
-    return Body(events, parser.pending)
+    return Body(parser.feed(body), parser.pending)
 
 
 def error_event(error: ProxyError, route: str | None) -> bytes:
@@ -103,5 +104,6 @@ def error_event(error: ProxyError, route: str | None) -> bytes:
         name, document = b"event: error\n", {"type": "error", **document}
     elif route == routes.RESPONSES:
         name = b"event: error\n"
-        document = {"type": "error", "code": error.code, "message": error.message, "param": None}
+        # The format's own fields, and the object without which the OpenAI SDK takes this for an event like any other.
+        document = {"type": "error", "code": error.code, "message": error.message, "param": None, **document}
     return b"\n\n" + name + b"data: " + orjson.dumps(document) + b"\n\n"

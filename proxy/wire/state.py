@@ -5,43 +5,61 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-_STATE = ("previous_response_id", "conversation", "background", "container", "mcp_servers", "web_search_options")
-_CLIENT_TOOLS = frozenset({"function", "custom", None})
+_STATE = (
+    "background",
+    "container",
+    "conversation",
+    "mcp_servers",
+    "previous_response_id",
+    # Searches that the server makes on its own: OpenAI, Azure, OpenRouter, xAI.
+    "web_search_options",
+    "data_sources",
+    "plugins",
+    "search_parameters",
+)
+_UNUSED: tuple[object, ...] = (None, False, "", [])
+_CLIENT_TOOLS = ("function", "custom", None)
+
+_MEDIA_FIELDS = ("messages", "input", "system", "query", "documents", "text_1", "text_2", "data_1", "data_2")
+_NOT_MEDIA = frozenset({"text", "arguments"})
+_TEXT_OR_PARTS = frozenset({"content", "output"})
 _REMOTE = ("http://", "https://", "ftp://", "gs://", "s3://", "file:")
 
 
 def server_state(document: Mapping[str, Any]) -> str | None:
-    """Return the field that ties the request to state the server holds, None where there is none."""
+    """Return the field that ties the request to state the server holds or looks up, None where there is none."""
     for name in _STATE:
-        if document.get(name):
+        if document.get(name) not in _UNUSED:
             return name
-    tools = document.get("tools")
+    if isinstance(document.get("prompt"), dict):  # a prompt template kept by the server
+        return "prompt"
+    tools, items = document.get("tools"), document.get("input")
     for tool in tools if isinstance(tools, list) else ():
         # Anthropic's own tools carry a dated type, client tools none; OpenAI's client tools are function and custom.
         if isinstance(tool, dict) and tool.get("type") not in _CLIENT_TOOLS:
             return "tools"
+    for item in items if isinstance(items, list) else ():
+        if isinstance(item, dict) and item.get("type") == "item_reference":
+            return "input"
     return None
 
 
 def remote_media(document: Mapping[str, Any]) -> str | None:
-    """Return where the request points at media that can change behind their address, None where it does not."""
-    for name in ("messages", "input"):
-        items = document.get(name)
-        for item in items if isinstance(items, list) else ():
-            content = item.get("content") if isinstance(item, dict) else None
-            for part in content if isinstance(content, list) else ():
-                if any(text.startswith(_REMOTE) for text in _addresses(part)):
-                    return f"{name}[].content"
+    """Return the field that points at media which can change behind their address, None where there is none."""
+    for name in _MEDIA_FIELDS:
+        if any(text[:32].lstrip().lower().startswith(_REMOTE) for text in _addresses(document.get(name))):
+            return name
     return None
 
 
-def _addresses(part: Any) -> Iterator[str]:
-    """Yield every string under a content part that may be an address; the part's own text is not."""
-    if isinstance(part, dict):
-        for name, value in part.items():
-            if name == "text":
-                continue
-            if isinstance(value, str):
-                yield value
-            else:
-                yield from _addresses(value)
+def _addresses(value: Any) -> Iterator[str]:
+    """Yield every string under `value` that may be an address; what is known to be text is not."""
+    waiting = [(value, True)]
+    while waiting:
+        item, is_text = waiting.pop()
+        if isinstance(item, list):
+            waiting += [(member, is_text) for member in item]
+        elif isinstance(item, dict) and item.get("type") != "tool_use":  # a call's arguments are text for a tool
+            waiting += [(member, name in _TEXT_OR_PARTS) for name, member in item.items() if name not in _NOT_MEDIA]
+        elif isinstance(item, str) and not is_text:
+            yield item

@@ -1,0 +1,51 @@
+import pytest
+
+from proxy.wire import choices
+
+
+@pytest.mark.parametrize(
+    ("prompt", "count"),
+    [
+        ("text", 1),
+        ([1, 2, 3], 1),
+        (["a", "b"], 2),
+        ([[1], [2, 3], [4]], 3),
+        ([{"prompt_string": "a"}, {"prompt_string": "b"}], 2),
+        ([], 1),
+        (None, 1),
+    ],
+)
+def test_how_many_prompts_are_asked_at_once(prompt, count):
+    assert choices.prompts({"prompt": prompt}) == count
+
+
+@pytest.mark.parametrize(
+    ("request_", "count"),
+    [({}, 1), ({"n": None}, 1), ({"n": 1}, 1), ({"n": 3}, 3), ({"n": 2, "prompt": ["a", "b"]}, 4), ({"n": True}, 1)],
+)
+def test_every_choice_that_was_asked_for_has_to_come(request_, count):
+    for came in range(6):
+        assert choices.finished(dict.fromkeys(range(came), "stop"), request_) is (came == count)
+
+
+@pytest.mark.parametrize("reason", sorted(choices.FINISHED))
+def test_reasons_of_a_choice_that_ran_to_its_end(reason):
+    assert choices.plain({"choices": [{"finish_reason": reason}]}, {})
+    assert choices.streamed([{"choices": [{"finish_reason": reason}]}], {})
+
+
+@pytest.mark.parametrize("reason", [None, "", "content_filter", "abort", "error", "unknown", 1, ["stop"]])
+def test_any_other_reason_is_not_an_end(reason):
+    assert not choices.plain({"choices": [{"index": 0, "finish_reason": reason}]}, {})
+    assert not choices.streamed([{"choices": [{"index": 0, "finish_reason": reason}]}], {})
+
+
+def test_choices_may_come_in_any_order_and_without_an_index():
+    assert choices.plain({"choices": [{"finish_reason": "stop"}, {"finish_reason": "length"}]}, {"n": 2})
+    assert choices.plain({"choices": [{"index": i, "finish_reason": "stop"} for i in (1, 0)]}, {"n": 2})
+
+
+def test_a_reason_may_be_followed_by_chunks_without_one_but_never_take_back_a_bad_one():
+    stop, nothing, bad = ({"choices": [{"finish_reason": reason}]} for reason in ("stop", None, "content_filter"))
+    assert choices.streamed([nothing, stop, nothing], {})
+    assert not choices.streamed([bad, stop], {})
