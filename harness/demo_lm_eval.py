@@ -30,7 +30,7 @@ _OFFLINE = {
 
 
 def find_lm_eval() -> str | None:
-    """The lm_eval executable: LM_EVAL_EXECUTABLE, .venv-lm-eval, beside our Python, or on the PATH; else None. The path is absolute.
+    """The absolute path of lm_eval: LM_EVAL_EXECUTABLE, .venv-lm-eval, beside our Python, or on the PATH; else None.
 
     Raises ConfigurationError if LM_EVAL_EXECUTABLE names something that cannot be run.
     """

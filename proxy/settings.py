@@ -232,7 +232,10 @@ def _check_environment(named: set[str]) -> None:
             continue
         injected = _INJECTED.fullmatch(name) or (name == "EVALSIDE_PORT" and _INJECTED_PORT.match(value))
         if not injected:
-            raise ConfigError(f"unknown variable '{name}'{did_you_mean(name, valid)}")
+            raise ConfigError(
+                f"unknown variable '{name}'{did_you_mean(name, valid)} (a variable that holds a key or token is known"
+                " once api_key_name or token_name names it)"
+            )
 
 
 def _variables(model: type[BaseModel], prefix: str) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from proxy.core.document import encode
 from proxy.core.errors import NotEditable
 from proxy.core.http import Exchange, Headers, Payload, Response
 from proxy.core.pipeline import Layer, Next
@@ -34,6 +35,16 @@ class PayloadModifierConfig(TransformConfig):
     def _are_paths(cls, value: Any) -> Any:
         for path in value:
             check_path(path)
+        return value
+
+    @field_validator("params_to_add")
+    @classmethod
+    def _are_json(cls, value: dict[str, Any]) -> dict[str, Any]:
+        for path, content in value.items():
+            try:
+                encode(content)
+            except ValueError as error:
+                raise ValueError(f"'{path}' cannot be sent as JSON: {error}") from None
         return value
 
     @field_validator("params_to_rename")
@@ -98,7 +109,7 @@ class PayloadModifier:
             if found:
                 body.edit()
             for holder, old in found:
-                if new in holder and holder[new] != holder[old]:
+                if new in holder and encode(holder[new]) != encode(holder[old]):
                     raise NotEditable(f"cannot rename '{path}' to '{new}': the request has both, with different values")
                 renamed = {new if name == old else name: value for name, value in holder.items() if name != new}
                 holder.clear()

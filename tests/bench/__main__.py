@@ -84,7 +84,8 @@ def _rates(urls: dict[str, str], folder: Path, options: argparse.Namespace) -> d
 
 def _report(rates: dict[str, dict[str, list[float]]], costs: dict[int, dict[str, list[float]]]) -> None:
     console = Console(width=110)
-    table = Table("workload", "server", "of direct", "of the bare relay", "spread of the rounds", title="Throughput, median")
+    columns = ("workload", "server", "of direct", "of the bare relay", "spread of the rounds")
+    table = Table(*columns, title="Throughput, median")
     for workload, by_server in rates.items():
         direct, relay = median(by_server["direct"]), median(by_server["bare relay"])
         for name, values in by_server.items():

@@ -65,18 +65,18 @@ def test_no_results_is_a_failure(make_executable, tmp_path):
 
 def test_the_variable_wins(make_executable, monkeypatch):
     path = make_executable("")
-    monkeypatch.setenv("EVALSIDE_LM_EVAL", path)
+    monkeypatch.setenv("LM_EVAL_EXECUTABLE", path)
     assert find_lm_eval() == path
 
 
 def test_a_variable_that_names_nothing_is_an_error(monkeypatch):
-    monkeypatch.setenv("EVALSIDE_LM_EVAL", "/no/such/lm_eval")
-    with pytest.raises(ConfigurationError, match="EVALSIDE_LM_EVAL is '/no/such/lm_eval'"):
+    monkeypatch.setenv("LM_EVAL_EXECUTABLE", "/no/such/lm_eval")
+    with pytest.raises(ConfigurationError, match="LM_EVAL_EXECUTABLE is '/no/such/lm_eval'"):
         find_lm_eval()
 
 
 def test_the_path_is_searched_last(make_executable, monkeypatch, tmp_path):
-    monkeypatch.delenv("EVALSIDE_LM_EVAL", raising=False)
+    monkeypatch.delenv("LM_EVAL_EXECUTABLE", raising=False)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.executable", "/nowhere/python")
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))

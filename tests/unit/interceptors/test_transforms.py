@@ -87,11 +87,17 @@ async def test_headers(tmp_path, server) -> None:
     assert got == {"x-gone": None, "x-old": None, "x-new": "2", "x-added": "host", "x-other": "4"}
 
 
-async def test_a_rename_onto_another_value_is_refused(tmp_path, server) -> None:
+@pytest.mark.parametrize("other", [2, 1.0, True])
+async def test_a_rename_onto_another_value_is_refused(tmp_path, server, other) -> None:
     options = {"params_to_rename": {"a": "b"}}
-    answered, request = await sent(tmp_path, server, "payload_modifier", options, chat(a=1, b=2))
+    answered, request = await sent(tmp_path, server, "payload_modifier", options, chat(a=1, b=other))
     assert (answered.status, answered.json["error"]["code"], request) == (400, "not_editable", None)
     assert "cannot rename 'a' to 'b'" in answered.json["error"]["message"]
+
+
+def test_a_parameter_that_json_cannot_carry_is_refused_at_start() -> None:
+    with pytest.raises(ValidationError, match="'top_p' cannot be sent as JSON"):
+        PayloadModifierConfig(params_to_add={"top_p": float("nan")})
 
 
 async def test_without_an_edit_the_bytes_are_untouched(tmp_path, server) -> None:
