@@ -1,0 +1,92 @@
+import hmac
+
+import pytest
+
+from proxy.core.errors import BindNotAllowed, ForeignHost, ForeignOrigin, Unauthorized
+from proxy.edge.gate import Gate, is_loopback
+
+HERE = {"server": ("127.0.0.1", 4000)}
+AWAY = {"server": ("10.0.0.1", 4000)}
+
+
+def gate(token=None, anonymous=False, hosts=()):
+    return Gate(token, anonymous=anonymous, allowed_hosts=hosts)
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "LOCALHOST", "127.0.0.1", "127.9.9.9", "::1", "[::1]", "::ffff:127.0.0.1"]
+)
+def test_loopback(host):
+    assert is_loopback(host)
+
+
+@pytest.mark.parametrize(
+    "host", ["", "example.com", "localhost.evil.example", "0.0.0.0", "10.0.0.1", "::", "::ffff:10.0.0.1"]
+)
+def test_not_loopback(host):
+    assert not is_loopback(host)
+
+
+def test_bind_rule():
+    with pytest.raises(BindNotAllowed, match="10\\.0\\.0\\.1"):
+        gate().admit(AWAY, [], admin=False)
+    gate(anonymous=True).admit(AWAY, [], admin=False)
+    gate(token="t").admit(AWAY, [(b"x-evalside-token", b"t")], admin=False)
+    for scope in ({}, {"server": None}, {"server": ("/run/socket", None)}, HERE):
+        gate().admit(scope, [], admin=False)
+
+
+@pytest.mark.parametrize("host", [b"localhost:4000", b"127.0.0.1", b"[::1]:4000", b"[::1]", b"Sidecar:1"])
+def test_known_hosts(host):
+    gate(hosts=["sidecar"]).admit(HERE, [(b"host", host)], admin=True)
+
+
+@pytest.mark.parametrize(
+    "headers", [[], [(b"host", b"")], [(b"host", b"evil.example")], [(b"host", b"localhost.evil")]]
+)
+def test_foreign_hosts(headers):
+    with pytest.raises(ForeignHost):
+        gate().admit(HERE, headers, admin=True)
+    gate().admit(HERE, headers, admin=False)
+
+
+@pytest.mark.parametrize("origin", [b"null", b"", b"http://evil.example", b"http://[", b"localhost"])
+def test_foreign_origins(origin):
+    with pytest.raises(ForeignOrigin):
+        gate().admit(HERE, [(b"origin", origin)], admin=False)
+
+
+def test_own_origin():
+    gate().admit(HERE, [(b"origin", b"http://localhost:4000")], admin=False)
+
+
+@pytest.mark.parametrize("value", [b"Bearer t", b"bearer  t ", b"BEARER t"])
+def test_bearer_carries_the_token(value):
+    guarded = gate(token="t")
+    guarded.admit(HERE, [(b"authorization", value)], admin=False)
+    assert guarded.without_token([(b"authorization", value), (b"a", b"b")]) == [(b"a", b"b")]
+
+
+@pytest.mark.parametrize("value", [b"t", b"Basic t", b"Bearer", b"Bearer tt", b""])
+def test_what_does_not_carry_the_token(value):
+    guarded = gate(token="t")
+    with pytest.raises(Unauthorized):
+        guarded.admit(HERE, [(b"authorization", value)], admin=False)
+    assert guarded.without_token([(b"authorization", value)]) == [(b"authorization", value)]
+    guarded.admit(HERE, [], admin=False, needs_token=False)
+
+
+def test_without_a_token_nothing_is_taken_away():
+    assert gate().without_token([(b"authorization", b"Bearer x")]) == [(b"authorization", b"Bearer x")]
+
+
+def test_token_is_compared_in_constant_time(monkeypatch):
+    compared = []
+
+    def compare(given, token):
+        compared.append((given, token))
+        return given == token
+
+    monkeypatch.setattr(hmac, "compare_digest", compare)
+    gate(token="t").admit(HERE, [(b"x-evalside-token", b"t")], admin=False)
+    assert compared == [(b"t", b"t")]
