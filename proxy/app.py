@@ -6,12 +6,13 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
 from proxy import __version__
 from proxy.admin import mount_admin
-from proxy.core.errors import NotFound, ProxyError
+from proxy.core.errors import MethodNotAllowed, NotFound, ProxyError, RequestError
 from proxy.edge.asgi import send_error
 from proxy.edge.controls import check_run
 from proxy.house import House, make_plan, open_house
@@ -36,6 +37,8 @@ class Evalside(FastAPI):
         self._house: House | None = None
         self.add_exception_handler(ProxyError, _answer)
         self.add_exception_handler(404, _no_such_route)
+        self.add_exception_handler(405, _no_such_method)
+        self.add_exception_handler(RequestValidationError, _bad_parameter)
         mount_admin(self)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -103,6 +106,16 @@ async def _answer(request: Request, error: Exception) -> Response:
 
 async def _no_such_route(request: Request, error: Exception) -> Response:
     return await _answer(request, NotFound(f"there is no route {request.url.path}; /-/docs lists them"))
+
+
+async def _no_such_method(request: Request, error: Exception) -> Response:
+    return await _answer(request, MethodNotAllowed(f"{request.url.path} has no method {request.method}"))
+
+
+async def _bad_parameter(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    wrong = error.errors()[0]
+    return await _answer(request, RequestError(f"'{wrong['loc'][-1]}' is {wrong['input']!r}: {wrong['msg']}"))
 
 
 app = create_app()

@@ -37,7 +37,7 @@ class ProxyError(Exception):
 
 
 class RequestError(ProxyError):
-    """The request cannot be taken as it is."""
+    """The request cannot be taken as it is: on a `/-/` route, a query parameter has a value it does not allow."""
 
     status = 400
     code = "invalid_request"
@@ -114,6 +114,14 @@ class NotFound(ProxyError):
     status = 404
     code = "not_found"
     kind = "not_found_error"
+
+
+class MethodNotAllowed(ProxyError):
+    """The `/-/` route is there, but not for this method."""
+
+    status = 405
+    code = "method_not_allowed"
+    kind = "invalid_request_error"
 
 
 class BodyTooLarge(ProxyError):

@@ -115,6 +115,9 @@ class Upstream:
         headers = end_to_end(list(answer.headers.raw))
         source = answer.stream
         assert isinstance(source, httpx.AsyncByteStream)
+        if not 200 <= answer.status_code <= 599:  # no client could be told
+            await source.aclose()
+            raise UpstreamIncomplete(f"{self._address.url} answered with status {answer.status_code}, which HTTP lacks")
         is_events = (get_header(headers, b"content-type") or b"").startswith(b"text/event-stream")
         chunks = _TimedChunks(self, source, begin_by, self._timeouts.idle) if is_events else _Chunks(self, source)
         stream = ByteStream(chunks, source.aclose)
