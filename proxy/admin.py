@@ -9,9 +9,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse, JSONResponse
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.staticfiles import StaticFiles
 
+from proxy.core.document import MAX_INT64
 from proxy.core.errors import NotFound
 from proxy.edge.controls import check_run
 from proxy.house import House, describe
@@ -24,9 +25,11 @@ from proxy.wire.routes import PIPELINE
 class Page(BaseModel):
     """Which exchanges to list, and how many."""
 
+    model_config = ConfigDict(extra="forbid")
+
     limit: int = Field(50, ge=1, le=1000, description="how many at most")
-    cursor: int | None = Field(None, description="the `next` of the page before")
-    status: int | None = Field(None, description="of the answer")
+    cursor: int | None = Field(None, ge=0, le=MAX_INT64, description="the `next` of the page before")
+    status: int | None = Field(None, ge=100, le=599, description="of the answer")
     cache: str | None = Field(None, description="hit, miss, bypass, off or coalesced")
     q: str | None = Field(None, description="text in the path, the error code or the key")
 

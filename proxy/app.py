@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from proxy import __version__
 from proxy.admin import mount_admin
-from proxy.core.errors import MethodNotAllowed, NotFound, ProxyError, RequestError
+from proxy.core.errors import MethodNotAllowed, NotFound, ProxyError, RequestError, StoreUnreadable
 from proxy.edge.asgi import send_error
 from proxy.edge.controls import check_run
 from proxy.house import House, make_plan, open_house
@@ -36,6 +36,7 @@ class Evalside(FastAPI):
         self._settings = settings
         self._house: House | None = None
         self.add_exception_handler(ProxyError, _answer)
+        self.add_exception_handler(StoreError, _store_failed)
         self.add_exception_handler(404, _no_such_route)
         self.add_exception_handler(405, _no_such_method)
         self.add_exception_handler(RequestValidationError, _bad_parameter)
@@ -53,6 +54,9 @@ class Evalside(FastAPI):
         assert self._house is not None, "the lifespan has not run"
         path: bytes = scope.get("raw_path") or scope["path"].encode()
         path = path.removeprefix(scope.get("root_path", "").encode())  # of a reverse proxy (uvicorn --root-path)
+        if not path.startswith(b"/"):
+            await send_error(send, RequestError("the request target must begin with '/'"))
+            return
         if not path.startswith(_ADMIN) and path != _ADMIN[:-1]:
             await self._house.edge(scope, receive, send, path=path)
             return
@@ -106,6 +110,10 @@ async def _answer(request: Request, error: Exception) -> Response:
 
 async def _no_such_route(request: Request, error: Exception) -> Response:
     return await _answer(request, NotFound(f"there is no route {request.url.path}; /-/docs lists them"))
+
+
+async def _store_failed(request: Request, error: Exception) -> Response:
+    return await _answer(request, StoreUnreadable(str(error)))
 
 
 async def _no_such_method(request: Request, error: Exception) -> Response:

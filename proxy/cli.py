@@ -19,6 +19,8 @@ from proxy import __version__
 from proxy.edge.gate import is_loopback
 from proxy.house import Plan, describe, make_plan
 from proxy.settings import CONFIG_VARIABLE, PREFIX, ConfigError, load_settings
+from proxy.store.base import StoreError
+from proxy.store.sqlite import SqliteStore
 
 COMMANDS = "evalside.commands"
 """Entry point group for sub-commands of other packages; each entry is a function for Typer."""
@@ -73,6 +75,7 @@ def serve(
             f"{host} is reachable from other machines and no client token is configured; set auth.token_name"
             f" ({PREFIX}AUTH__TOKEN_NAME) or, knowingly, auth.anonymous: true"
         )
+    _check_store(plan)
     listener = inherited or _listen(host, port)
     listener.setblocking(False)
     listener.set_inheritable(True)
@@ -187,6 +190,16 @@ def _supervisor(config: uvicorn.Config, server: uvicorn.Server, listener: socket
     """Return uvicorn's supervisor of worker processes; older ones want to be told what they run."""
     told: dict[str, Any] = {"target": server.run} if "target" in signature(Multiprocess).parameters else {}
     return Multiprocess(config, sockets=[listener], **told)
+
+
+def _check_store(plan: Plan) -> None:
+    """Open and close the store: what is wrong with it is said here, once, and not by every worker."""
+    store = SqliteStore(plan.store_path)
+    try:
+        store.open()
+    except StoreError as error:
+        _fail(str(error))
+    store.close()
 
 
 def _announce(listener: socket.socket, plan: Plan) -> None:

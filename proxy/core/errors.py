@@ -139,6 +139,21 @@ class InterceptorFailed(ProxyError):
     code = "interceptor_failed"
 
 
+class StoreUnreadable(ProxyError):
+    """A `/-/` route needs the store, and it cannot be read; the message names the file."""
+
+    status = 500
+    code = "store_unreadable"
+
+
+class ShuttingDown(ProxyError):
+    """The sidecar was stopped before the answer was whole."""
+
+    status = 503
+    code = "shutting_down"
+    retry_helps = True
+
+
 class UpstreamUnreachable(ProxyError):
     """No connection to the model server could be made."""
 

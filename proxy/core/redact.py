@@ -13,14 +13,15 @@ REDACTED = "[redacted]"
 
 _SECRET_NAME = re.compile(
     r"authorization|authentication|cookie|secret|passw|passphrase|credential|session|jwt|bearer"
-    r"|(^|[-_])(api[-_]?key|key|token|auth|signature|sig)$",
+    r"|(^|[-_.])(api[-_]?key|key|token|auth|signature|sig)$",
     re.IGNORECASE,
 )
 _SECRET_OPTION = re.compile(
     r"(authorization|secret|password|passphrase|(^|[-_])(api[-_]?key|(access|auth|bearer)[-_]?token))$", re.IGNORECASE
 )
 """Narrower: `start_reasoning_token` and `api_key_name` are options, and no secrets."""
-_HEADER_MAPS = frozenset({"headers_to_add", "extra_headers", "headers"})
+_SENT_MAPS = frozenset({"headers_to_add", "extra_headers", "headers", "params_to_add", "extra_body"})
+"""Options whose members are sent to the model server: their names are not the sidecar's own."""
 _SHORTEST = 6
 """Characters. Anything shorter is no secret, and replacing it would garble text."""
 
@@ -75,9 +76,14 @@ class Redactor:
         return self.text(value) if isinstance(value, str) else value
 
     def _option(self, name: str, value: Any) -> Any:
-        if name in _HEADER_MAPS and isinstance(value, dict):
-            return self._header_map(value)
+        if name in _SENT_MAPS:
+            return self._sent(value)
         return REDACTED if value and isinstance(value, str) and _SECRET_OPTION.search(name) else self.document(value)
 
-    def _header_map(self, headers: dict[str, Any]) -> dict[str, Any]:
-        return {name: REDACTED if _SECRET_NAME.search(name) else self.document(item) for name, item in headers.items()}
+    def _sent(self, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {
+                name: REDACTED if _SECRET_NAME.search(str(name)) else self._sent(item)
+                for name, item in value.items()
+            }
+        return [self._sent(item) for item in value] if isinstance(value, list | tuple) else self.document(value)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from proxy.core.errors import ProxyError
+from proxy.core.errors import ProxyError, ShuttingDown
 from proxy.core.facts import CacheFacts, CacheOverride, UpstreamFacts
 from proxy.core.http import Exchange, Headers, Payload, Request, Response, get_header, without_headers
 from proxy.core.pipeline import Next
@@ -18,7 +19,7 @@ from proxy.edge.gate import Gate
 from proxy.edge.messages import Receive, Scope, Send
 from proxy.edge.watch import ClientWatch
 from proxy.wire import routes
-from proxy.wire.sse import error_event
+from proxy.wire.sse import error_event, is_event_stream
 
 logger = logging.getLogger("evalside")
 
@@ -59,12 +60,18 @@ class Edge:
             await send_error(send, error)
             return
         response: Response | None = None
+        headers: Headers | None = None
         outcome = Outcome.CLIENT_GONE
         try:
             with ClientWatch(receive) as watch:
                 response = await self._answer(exchange)
-                outcome = await self._send(exchange, response, send)
+                headers = await self._send_start(exchange, response, send)
+                outcome = await self._send_body(exchange, response, headers, send)
                 watch.stop()
+        except asyncio.CancelledError:
+            # The server stops, and it has no use for the cancellation: the client, who is still there, is told.
+            outcome = Outcome.UPSTREAM_FAILED
+            await self._end_at_shutdown(exchange, headers, send)
         finally:
             if response is not None:
                 await response.aclose(outcome)
@@ -101,10 +108,13 @@ class Edge:
             logger.exception("exchange %s failed inside the sidecar", exchange.id)
             return _own_answer(exchange, ProxyError("the sidecar failed on this request; its log has the details"))
 
-    async def _send(self, exchange: Exchange, response: Response, send: Send) -> Outcome:
+    async def _send_start(self, exchange: Exchange, response: Response, send: Send) -> Headers:
         headers = self._client_headers(exchange, response)
         _keep_upstreams_date_and_server(send, headers, exchange)
         await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        return headers
+
+    async def _send_body(self, exchange: Exchange, response: Response, headers: Headers, send: Send) -> Outcome:
         body = response.body
         if isinstance(body, Payload):
             await send({"type": "http.response.body", "body": body.raw})
@@ -129,15 +139,21 @@ class Edge:
             await send({"type": "http.response.body", "body": error_event(exchange.error, exchange.route)})
         # Else no last message: the server closes the connection, which is how HTTP says that a body is cut.
 
+    async def _end_at_shutdown(self, exchange: Exchange, headers: Headers | None, send: Send) -> None:
+        error = ShuttingDown("the sidecar was stopped before the answer was whole; ask again when it is back")
+        if headers is None:
+            exchange.error = error
+            await send_error(send, error)
+        else:
+            await self._end_broken(exchange, headers, error, send)
+
     def _client_headers(self, exchange: Exchange, response: Response) -> Headers:
         headers = [item for item in response.headers if not item[0].lower().startswith(PREFIX)]
         body = response.body
-        if isinstance(body, Payload):
-            if response.status not in _NO_BODY:
-                headers = without_headers(headers, _LENGTH)
-                headers.append((b"content-length", str(len(body)).encode()))
-        elif body.mapped or response.status in _NO_BODY:  # the length that a 304 tells is not that of what it sends
-            headers = without_headers(headers, _LENGTH)
+        if isinstance(body, Payload) or body.mapped or response.status in _NO_BODY:
+            headers = without_headers(headers, _LENGTH)  # of a 304 it is the length of what it does not send
+        if isinstance(body, Payload) and response.status not in _NO_BODY:
+            headers.append((b"content-length", str(len(body)).encode()))
         headers.append((b"x-evalside-id", exchange.id.encode()))
         if exchange.run is not None:
             headers.append((b"x-evalside-run", exchange.run.encode()))
@@ -175,7 +191,7 @@ def _own_answer(exchange: Exchange, error: ProxyError) -> Response:
 def _takes_events(headers: Headers) -> bool:
     """Return whether one more event can be written behind what was sent: an open event stream, not compressed."""
     return (
-        (get_header(headers, b"content-type") or b"").startswith(b"text/event-stream")
+        is_event_stream(headers)
         and get_header(headers, b"content-length") is None
         and get_header(headers, b"content-encoding") in {None, b"identity"}
     )

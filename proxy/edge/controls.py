@@ -36,10 +36,13 @@ def read_controls(headers: Headers, url_run: str | None) -> Controls:
         InvalidHeader: another value, or a header of this prefix that has no meaning.
     """
     run, cache = url_run, None
+    seen: dict[bytes, str] = {}
     for name, value in headers:
         if not name.startswith(PREFIX):
             continue
         text = value.decode("latin-1").strip()
+        if seen.setdefault(name, text) != text:
+            raise InvalidHeader(f"{name.decode('latin-1')} is given twice, with different values")
         if name == RUN:
             run = check_run(text)
             if url_run is not None and run != url_run:

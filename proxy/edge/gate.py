@@ -63,15 +63,17 @@ class Gate:
             )
 
     def without_token(self, headers: Headers) -> Headers:
-        """Return the fields without our token, whichever of its two places it came in: it is never sent upstream."""
+        """Return the fields without those that hold our token: it is never sent upstream."""
         if self._token is None:
             return headers
-        return [item for item in headers if not (item[0] == b"authorization" and self._is_token(_bearer(item[1])))]
+        return [item for item in headers if not (self._is_token(item[1]) or self._is_token(_bearer(item[1])))]
 
     def _carries_token(self, headers: Headers) -> bool:
-        own = get_header(headers, TOKEN_HEADER)
-        bearer = get_header(headers, b"authorization")
-        return (own is not None and self._is_token(own)) or (bearer is not None and self._is_token(_bearer(bearer)))
+        return any(
+            self._is_token(_bearer(value) if name == b"authorization" else value)
+            for name, value in headers
+            if name in {TOKEN_HEADER, b"authorization"}
+        )
 
     def _is_token(self, given: bytes) -> bool:
         return self._token is not None and hmac.compare_digest(given, self._token)

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, NonNegativeInt, field_validator, model_validator
 
 from proxy.core.facts import CacheFacts, CacheOverride, UpstreamFacts
 from proxy.core.hop import HOP_BY_HOP
@@ -21,6 +21,7 @@ from proxy.wire.complete import is_complete
 from proxy.wire.encoding import decode
 from proxy.wire.key import KEY_HEADERS, KeyInput, cache_key, canonical, is_deterministic
 from proxy.wire.shape import shape_of
+from proxy.wire.sse import is_event_stream
 from proxy.wire.state import remote_media, server_state
 
 Mode = Literal["on", "off", "read", "write"]
@@ -34,12 +35,11 @@ _SHORTEST_KEY = 24
 _NOT_KEPT = HOP_BY_HOP | {
     b"age",
     b"cf-ray",
+    b"openai-processing-ms",
     b"content-encoding",
     b"content-length",
     b"date",
-    b"request-id",
     b"set-cookie",
-    b"x-request-id",
 }
 
 
@@ -53,6 +53,10 @@ class CachingConfig(Config):
     key_headers: tuple[str, ...] = Field(
         tuple(name.decode() for name in KEY_HEADERS), description="request headers that are part of the key"
     )
+    save_requests: bool = Field(False, description="the reference's: whether reports hold requests; there are none yet")
+    save_responses: bool = Field(True, description="the reference's: whether reports hold answers; there are none yet")
+    max_saved_requests: NonNegativeInt | None = Field(None, description="the reference's: requests in a report")
+    max_saved_responses: NonNegativeInt | None = Field(None, description="the reference's: answers in a report")
     allow_remote_media: bool = Field(False, description="cache requests that point at media by URL")
 
     @field_validator("mode", mode="before")
@@ -153,6 +157,11 @@ class Caching:
         return _Place(at, body, deterministic), None
 
 
+def _is_of_the_moment(name: bytes) -> bool:
+    """Return whether a header field tells of one request and would be untrue of the next."""
+    return name in _NOT_KEPT or name.startswith(b"x-ratelimit-") or name.endswith((b"request-id", b"requestid"))
+
+
 class _Keep:
     """Collects an answer and stores it once its route's end rule says that it is complete."""
 
@@ -179,14 +188,14 @@ class _Keep:
             return
         headers = self._response.headers
         body = decode(b"".join(self._chunks), get_header(headers, b"content-encoding"))
-        streamed = (get_header(headers, b"content-type") or b"").startswith(b"text/event-stream")
+        streamed = is_event_stream(headers)
         route = self._exchange.route
         document = self._exchange.request.body.json
         if body is None or route is None or streamed != (document.get("stream") is True):
             return
         if not is_complete(route, document, body, streamed=streamed):
             return
-        kept = [item for item in headers if item[0].lower() not in _NOT_KEPT]
+        kept = [item for item in headers if not _is_of_the_moment(item[0].lower())]
         if self._holds_secret(body, self._place.request, *(value for _, value in kept)):
             return  # what is served has to be what the server said, so it cannot be kept without its secret
         upstream = self._exchange.get(UpstreamFacts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,9 +20,15 @@ _NETWORK = frozenset(
         "ceph",
         "cifs",
         "coda",
+        "davfs",
+        "drvfs",
+        "fuse.cephfs",
+        "fuse.gcsfuse",
         "fuse.glusterfs",
-        "fuse.sshfs",
+        "fuse.juicefs",
+        "fuse.rclone",
         "fuse.s3fs",
+        "fuse.sshfs",
         "gfs2",
         "glusterfs",
         "gpfs",
@@ -33,12 +40,15 @@ _NETWORK = frozenset(
         "orangefs",
         "panfs",
         "pvfs2",
+        "smb2",
         "smb3",
         "smbfs",
         "vboxsf",
     ]
 )
 """File systems on which SQLite's WAL cannot work: its shared memory does not reach other hosts."""
+_OCTAL = re.compile(r"\\([0-7]{3})")
+"""How mountinfo writes blanks and backslashes."""
 
 
 def parse_store_url(url: str) -> Path:
@@ -100,7 +110,7 @@ def refuse_network(path: Path, mounts: str | None = None) -> None:
         fields = before.split()
         if len(fields) < 5 or not after:
             continue
-        mounted = Path(fields[4].encode().decode("unicode_escape"))
+        mounted = Path(_OCTAL.sub(lambda escape: chr(int(escape[1], 8)), fields[4]))
         if folder.is_relative_to(mounted) and len(mounted.parts) >= len(best.parts):
             best, kind = mounted, after.split()[0]
     if kind in _NETWORK:
@@ -113,7 +123,10 @@ def refuse_network(path: Path, mounts: str | None = None) -> None:
 @contextmanager
 def folder_lock(path: Path) -> Iterator[None]:
     """Hold a lock on the folder of `path`, so that workers that start together migrate one after the other."""
-    descriptor = os.open(path.parent, os.O_RDONLY)
+    try:
+        descriptor = os.open(path.parent, os.O_RDONLY)
+    except OSError as error:
+        raise StoreError(f"store: the folder {path.parent} cannot be opened ({error.strerror})") from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield

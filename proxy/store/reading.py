@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sqlite_utils import Database
 
+from proxy.store.base import StoreError
 from proxy.store.codec import unpack, unpack_headers
 
 _SUMMARY = (
@@ -34,13 +35,18 @@ class Filter:
 
 @contextmanager
 def reading(path: Path) -> Iterator[Database]:
-    """Open the database for reading."""
-    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=10)
-    connection.row_factory = sqlite3.Row
+    """Open the database for reading.
+
+    Raises:
+        StoreError: it cannot be read, or not all of it.
+    """
     try:
-        yield Database(connection)
-    finally:
-        connection.close()
+        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=10)
+        connection.row_factory = sqlite3.Row
+        with closing(connection):
+            yield Database(connection)
+    except sqlite3.Error as error:
+        raise StoreError(f"store: {path} cannot be read ({error}); answers go on, from the model server") from None
 
 
 def exchanges(db: Database, wanted: Filter, *, limit: int, cursor: int | None) -> dict[str, Any]:

@@ -19,9 +19,10 @@ from proxy.core.errors import (
 )
 from proxy.core.facts import UpstreamFacts
 from proxy.core.hop import end_to_end
-from proxy.core.http import Exchange, Headers, Request, Response, get_header
+from proxy.core.http import Exchange, Headers, Request, Response
 from proxy.core.stream import ByteStream
 from proxy.upstream.address import Address
+from proxy.wire.sse import is_event_stream
 
 _OURS = frozenset({b"host", b"content-length", b"expect"})
 """Request fields that are written anew: the upstream's host, the length of what is sent, no 100-continue."""
@@ -118,12 +119,14 @@ class Upstream:
         if not 200 <= answer.status_code <= 599:  # no client could be told
             await source.aclose()
             raise UpstreamIncomplete(f"{self._address.url} answered with status {answer.status_code}, which HTTP lacks")
-        is_events = (get_header(headers, b"content-type") or b"").startswith(b"text/event-stream")
+        is_events = is_event_stream(headers)
+        document = exchange.request.body.known
+        streamed = is_events or (document is not None and document.get("stream") is True and answer.status_code == 200)
         chunks = _TimedChunks(self, source, begin_by, self._timeouts.idle) if is_events else _Chunks(self, source)
         stream = ByteStream(chunks, source.aclose)
         exchange.owns(stream)
         response = Response(answer.status_code, headers, stream)
-        if exchange.route is not None and not is_events and exchange.request.method != "HEAD":
+        if exchange.route is not None and not streamed and exchange.request.method != "HEAD":
             # A plain answer is of no use before its last byte, and one that breaks off can still become a 502 here.
             await response.read()
         return response

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import functools
 import socket
-import ssl
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
@@ -20,6 +19,9 @@ from yarl import URL
 _NO_AUTO_HEADERS = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 _KEEPALIVE = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 30), ("TCP_KEEPCNT", 6))
 """Seconds of silence before the first probe, seconds between probes, probes lost before the connection is dead."""
+
+_IDLE = 15.0
+"""Seconds that an idle connection is kept for the next request."""
 
 _CONNECT_ERRORS = (aiohttp.ClientConnectorError, aiohttp.ClientConnectorDNSError)
 _CONNECT_TIMEOUTS = (aiohttp.ConnectionTimeoutError,)
@@ -61,9 +63,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         httpx.ReadError: the connection broke.
     """
 
-    def __init__(self, *, verify: ssl.SSLContext | bool = True, keepalive: float = 15.0) -> None:
-        self._verify = verify
-        self._keepalive = keepalive
+    def __init__(self) -> None:
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> AiohttpTransport:
@@ -71,8 +71,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         trace.on_connection_reuseconn.append(_mark_reused)
         connector = aiohttp.TCPConnector(
             limit=0,
-            ssl=self._verify,
-            keepalive_timeout=self._keepalive,
+            keepalive_timeout=_IDLE,
             socket_factory=_keepalive_socket,
         )
         watched = functools.partial(_Watched, loop=asyncio.get_running_loop())
@@ -107,17 +106,21 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         assert self._session is not None, "use the transport as an async context manager"
         connection = SimpleNamespace(reused=False)
         url = request.url
-        target = request.extensions.get("target") or url.raw_path
+        path, _, query = _text(request.extensions.get("target") or url.raw_path).partition("?")
+        if not path.startswith("/"):  # anything else could run together with the authority
+            raise httpx.LocalProtocolError(f"the request target {path!r} does not begin with /")
         headers = [(_text(name), _text(value)) for name, value in request.headers.raw]
         try:
             response = await self._session.request(
                 request.method,
-                URL(f"{url.scheme}://{url.netloc.decode('ascii')}{_text(target)}", encoded=True),
+                URL.build(
+                    scheme=url.scheme, authority=url.netloc.decode("ascii"), path=path, query_string=query, encoded=True
+                ),
                 headers=headers,
                 data=await request.aread() or None,
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(
-                    total=None, sock_connect=(request.extensions.get("timeout") or {}).get("connect")
+                    total=None, connect=(request.extensions.get("timeout") or {}).get("connect")
                 ),
                 trace_request_ctx=connection,
             )

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from proxy.core.errors import ProxyError
+from proxy.core.http import Headers, get_header
 from proxy.wire import routes
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
@@ -15,6 +16,11 @@ _BOM = b"\xef\xbb\xbf"
 
 DONE = b"[DONE]"
 """The data of the event that ends an OpenAI stream."""
+
+
+def is_event_stream(headers: Headers) -> bool:
+    """Return whether the fields of an answer say that its body is an event stream."""
+    return (get_header(headers, b"content-type") or b"").lower().lstrip().startswith(b"text/event-stream")
 
 
 class Event(NamedTuple):

@@ -153,7 +153,7 @@ def test_a_descriptor_that_is_no_listener_is_a_message(tmp_path, fd: str, messag
 def test_a_store_that_cannot_be_used_is_a_message(tmp_path) -> None:
     (tmp_path / "b.db").write_text("no database " * 100)
     result = run(tmp_path, "serve", "-u", "http://x", "--port", "0", EVALSIDE_STORE="sqlite:///b.db")
-    assert result.returncode == 3
+    assert result.returncode == 2
     assert "b.db is not usable (file is not a database); move it aside" in result.stderr
     assert "Traceback" not in result.stderr
 
