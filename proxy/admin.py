@@ -30,7 +30,7 @@ class Page(BaseModel):
     limit: int = Field(50, ge=1, le=1000, description="how many at most")
     cursor: int | None = Field(None, ge=0, le=MAX_INT64, description="the `next` of the page before")
     status: int | None = Field(None, ge=100, le=599, description="of the answer")
-    cache: str | None = Field(None, description="hit, miss, bypass, off or coalesced")
+    cache: str | None = Field(None, description="hit, miss, bypass or off")
     q: str | None = Field(None, description="text in the path, the error code or the key")
 
 

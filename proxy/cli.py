@@ -8,6 +8,7 @@ from importlib.metadata import entry_points
 from inspect import signature
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
+from urllib.parse import urlsplit
 
 import typer
 import uvicorn
@@ -77,6 +78,7 @@ def serve(
         )
     _check_store(plan)
     listener = inherited or _listen(host, port)
+    _refuse_loop(listener, plan)
     listener.setblocking(False)
     listener.set_inheritable(True)
     server_config = uvicorn.Config(
@@ -120,7 +122,7 @@ def check(upstream: UpstreamUrl = None, config: ConfigFile = None) -> None:
 
 @app.command("mock-server")
 def mock_server(
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 picks a free one.")] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 picks a free one.")] = 8080,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     model: Annotated[str, typer.Option(help="Name of the model it claims to serve.")] = "mock-model",
     latency: Annotated[float, typer.Option(min=0, help="Seconds before the first byte of an answer.")] = 0.0,
@@ -200,6 +202,20 @@ def _check_store(plan: Plan) -> None:
     except StoreError as error:
         _fail(str(error))
     store.close()
+
+
+def _refuse_loop(listener: socket.socket, plan: Plan) -> None:
+    """Fail where the upstream is this very sidecar: each request would ask for the next."""
+    upstream = urlsplit(plan.address.origin)
+    if (
+        listener.family in _INTERNET
+        and upstream.port == listener.getsockname()[1]
+        and is_loopback(upstream.hostname or "")
+    ):
+        _fail(
+            f"upstream.url '{plan.address.url}' is this sidecar's own address;"
+            " name the model server's, or take another --port"
+        )
 
 
 def _announce(listener: socket.socket, plan: Plan) -> None:

@@ -156,15 +156,19 @@ def load_settings(config: Path | None = None, overrides: Mapping[str, Any] | Non
         raise ConfigError(_explain(error)) from None
 
 
+_JSON_VARIABLES = ("EVALSIDE_ALLOWED_HOSTS", "EVALSIDE_UPSTREAM__MODEL_ALIASES")
+"""Variables that mean nothing unless they are JSON."""
+
+
 def _check_json() -> None:
     """Name the variable whose list or map is not JSON; pydantic-settings would name its field, or nothing."""
     for name, value in os.environ.items():
-        if name.startswith(PREFIX) and value.lstrip().startswith(("[", "{")):
+        if name in _JSON_VARIABLES or (name.startswith(PREFIX) and value.lstrip().startswith(("[", "{"))):
             try:
                 json.loads(value)
             except ValueError as error:
                 raise ConfigError(
-                    f"variable '{name}' is not JSON ({error}); lists and maps are written as JSON"
+                    f"variable '{name}' is not JSON ({error}); lists and maps are written as JSON, for example [\"a\"]"
                 ) from None
 
 
@@ -195,9 +199,21 @@ def secret(name: str | None, key: str) -> str | None:
     return value
 
 
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML in which a mapping names each key once: of two, one would be lost without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Return the mapping, as the loader makes it."""
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for name in names:
+            if names.count(name) > 1:
+                raise ConfigError(f"'{name}' is there twice in one mapping (line {node.start_mark.line + 1}); keep one")
+        return super().construct_mapping(node, deep)
+
+
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)  # noqa: S506 - a SafeLoader
     except OSError as error:
         raise ConfigError(
             f"config file '{path}' cannot be read ({error.strerror}); name another with --config or {CONFIG_VARIABLE}"
@@ -252,6 +268,13 @@ def _explain(error: ValidationError) -> str:
     return "\n".join(_explain_one(dict(item)) for item in error.errors(include_url=False))
 
 
+_EXPECTED = {
+    "model_type": "it takes a mapping of its own keys, for example {url: …}",
+    "tuple_type": "it takes a list, for example [caching]",
+}
+"""What pydantic says in its own terms, in those of the YAML file."""
+
+
 def _explain_one(item: Mapping[str, Any]) -> str:
     location = list(item["loc"])
     key = ".".join(str(part) for part in location)
@@ -265,7 +288,7 @@ def _explain_one(item: Mapping[str, Any]) -> str:
         variable = PREFIX + "__".join(str(part).upper() for part in location)
         key = ".".join(str(part) for part in location)
         return f"'{key}' is missing; set it in the YAML file, as {variable}, or with a flag of 'evalside serve'"
-    return f"'{key}' is {shown(key, item['input'])}: {item['msg']}"
+    return f"'{key}' is {shown(key, item['input'])}: {_EXPECTED.get(item['type'], item['msg'])}"
 
 
 def shown(key: str, value: Any) -> str:

@@ -83,7 +83,7 @@ class Redactor:
     def _sent(self, value: Any) -> Any:
         if isinstance(value, dict):
             return {
-                name: REDACTED if _SECRET_NAME.search(str(name)) else self._sent(item)
+                name: REDACTED if item is not None and _SECRET_NAME.search(str(name)) else self._sent(item)
                 for name, item in value.items()
             }
         return [self._sent(item) for item in value] if isinstance(value, list | tuple) else self.document(value)

@@ -85,7 +85,9 @@ class _BodyTap:
 
 def _announce(exchange: Exchange, response: Response, outcome: Outcome) -> None:
     cache = exchange.get(CacheFacts)
-    console.info(
+    error = exchange.error
+    console.log(
+        logging.INFO if error is None else logging.WARNING,
         "Outgoing response",
         extra={
             "exchange": exchange.id,
@@ -94,6 +96,7 @@ def _announce(exchange: Exchange, response: Response, outcome: Outcome) -> None:
             "cache": cache.status if cache is not None else None,
             "outcome": outcome.value,
             "ms": round((time.perf_counter() - exchange.started) * 1000, 1),
+            **({} if error is None else {"error": error.code, "reason": error.message}),
         },
     )
 

@@ -199,7 +199,8 @@ def _mapped(error: BaseException, request: httpx.Request) -> httpx.TransportErro
     if isinstance(error, _CONNECT_TIMEOUTS):
         return httpx.ConnectTimeout(text, request=request)
     if isinstance(error, _CONNECT_ERRORS):
-        return httpx.ConnectError(text, request=request)
+        reason = getattr(error, "os_error", None)  # without aiohttp's words around it
+        return httpx.ConnectError(getattr(reason, "strerror", None) or str(reason or text), request=request)
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return httpx.RemoteProtocolError("the server closed the connection", request=request)
     if isinstance(error, aiohttp.ClientResponseError | aiohttp.ClientPayloadError | HttpProcessingError):

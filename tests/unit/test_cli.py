@@ -200,3 +200,11 @@ def test_mock_server_needs_the_key_it_names() -> None:
     result = CliRunner().invoke(cli_module.app, ["mock-server", "--api-key-name", "NO_SUCH"])
     assert result.exit_code == 2
     assert "'NO_SUCH' is not set" in result.stderr
+
+
+def test_a_sidecar_in_front_of_itself_is_refused(tmp_path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    result = run(tmp_path, "serve", "-u", f"http://localhost:{port}/v1", "--port", str(port))
+    assert result.returncode == 2
+    assert "is this sidecar's own address" in result.stderr

@@ -185,3 +185,18 @@ def test_errors_show_no_secrets(load) -> None:
     message += wrong(load, "interceptors: [{name: a, config: {Authorization: 'Bearer hunter22}}]")
     message += wrong(load, f"upstream: {{url: '{URL}', model_aliases: [{{password: hunter22}}]}}")
     assert "hunter22" not in message
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("upstream: {url: http://x}\nupstream: {url: http://y}", "'upstream' is there twice in one mapping .line 1."),
+        ("upstream: http://x", "it takes a mapping of its own keys"),
+        ("upstream: {url: http://x}\ninterceptors: caching", "it takes a list, for example .caching."),
+    ],
+)
+def test_shapes_of_the_file_are_explained_in_its_own_terms(tmp_path, text, message) -> None:
+    path = tmp_path / "proxy.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        load_settings(path)

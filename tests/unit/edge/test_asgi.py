@@ -286,3 +286,57 @@ async def test_nothing_blocks_the_loop_but_the_read_of_the_store(model_server, t
                         start = await exchange.start()
                         assert (start.status, start.header("x-evalside-cache")) == (200, cache)
                         await exchange.read()
+
+
+class Stopped:
+    """A client of an edge whose server cancels the request, as it does at shutdown."""
+
+    def __init__(self, terminal) -> None:
+        self.edge = House(terminal).edge
+        self.sent: list[dict] = []
+        self.waiting = asyncio.Event()
+        self._body = [{"type": "http.request", "body": b"{}"}]
+
+    async def receive(self):
+        if self._body:
+            return self._body.pop()
+        self.waiting.set()
+        await asyncio.Event().wait()
+        raise AssertionError("never")
+
+    async def send(self, message) -> None:
+        self.sent.append(message)
+
+    async def run(self) -> None:
+        scope = {
+            "type": "http", "method": "POST", "headers": [], "query_string": b"", "server": ("127.0.0.1", 1),
+        }  # fmt: skip
+        task = asyncio.create_task(self.edge(scope, self.receive, self.send, path=CHAT.encode()))
+        await self.waiting.wait()
+        await asyncio.sleep(0)
+        task.cancel()
+        await task
+
+
+async def test_a_stopped_server_answers_what_it_had_not_begun_with_a_503():
+    async def never(exchange):
+        await asyncio.Event().wait()
+
+    client = Stopped(never)
+    await client.run()
+    assert client.sent[0]["status"] == 503
+    assert b'"shutting_down"' in client.sent[1]["body"]
+
+
+async def test_a_stopped_server_ends_a_stream_with_an_error_event():
+    async def streams(exchange):
+        async def source():
+            yield b"data: 1\n\n"
+            await asyncio.Event().wait()
+
+        return Response(200, list(EVENTS), ByteStream(source()))
+
+    client = Stopped(streams)
+    await client.run()
+    assert [message.get("body") for message in client.sent[1:2]] == [b"data: 1\n\n"]
+    assert b'"shutting_down"' in client.sent[-1]["body"]
