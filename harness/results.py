@@ -28,8 +28,8 @@ from harness.runner import SampleRecord
 RESULTS_FILE = "results.yml"
 SAMPLES_FILE = "samples.jsonl"
 _SECRET = re.compile(
-    r"(.*[-_])?(api[-_]?key|authorization|password|passwd|secret|credentials?|(access|auth|bearer|client)[-_]token)"
-    r"|key|token|sig|signature",
+    r"(.*[-_])?(api[-_]?key|authorization|password|passwd|secret|credentials?|(access|auth|bearer|client)[-_]token|(set-)?cookie)"
+    r"|key|token|sig|signature|x-auth(-key|-token)?|.*-subscription-key",
     re.IGNORECASE,
 )
 _HIDDEN = "***"
