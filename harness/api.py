@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from harness.adapters.adapter_config import AdapterConfig
+from harness.redact import Redactor
 from harness.strict import StrictModel, nearest
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -77,7 +78,9 @@ class ApiEndpoint(StrictModel):
         if "@" in parts.netloc:
             raise ValueError("url holds a user name or password; put the key into a variable and use api_key_name")
         if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ValueError(f"url {value!r} is not an http URL; write it like 'http://localhost:8080/v1'")
+            raise ValueError(
+                f"url {Redactor().url(value)!r} is not an http URL; write it like 'http://localhost:8080/v1'"
+            )
         return value
 
     def speaks(self) -> EndpointType:

@@ -11,6 +11,7 @@ import httpx
 
 from harness.api import EndpointType
 from harness.errors import EndpointError
+from harness.redact import Redactor
 
 _PATHS = {EndpointType.CHAT: "/v1/chat/completions", EndpointType.COMPLETIONS: "/v1/completions"}
 _TRANSIENT = {502, 503, 504}
@@ -46,14 +47,22 @@ class Client:
     """Talks to the server behind `http`, whose base URL is an origin.
 
     Transport errors, 502, 503 and 504 are tried again `max_retries` times, unless the answer says
-    `x-should-retry: false`; anything else is the server's last word.
+    `x-should-retry: false`; anything else is the server's last word. Errors quote it, through `redactor`: a server that
+    refuses a key may say which.
     """
 
     def __init__(
-        self, http: httpx.AsyncClient, kind: EndpointType, *, max_retries: int = 3, sleep: Sleep = asyncio.sleep
+        self,
+        http: httpx.AsyncClient,
+        kind: EndpointType,
+        redactor: Redactor,
+        *,
+        max_retries: int = 3,
+        sleep: Sleep = asyncio.sleep,
     ) -> None:
         self._http = http
         self._kind = kind
+        self._redactor = redactor
         self._max_retries = max_retries
         self._sleep = sleep
 
@@ -65,10 +74,10 @@ class Client:
         try:
             response = await self._http.get("/v1/models")
         except httpx.TransportError as error:
-            raise EndpointError(_unreachable(_name(error))) from error
+            raise self._error(_unreachable(_name(error))) from error
         hopeless = _hopeless(response, "/v1/models")
         if hopeless and response.status_code != 404:
-            raise EndpointError(hopeless)
+            raise self._error(hopeless)
         document = _document(response)
         rows = document.get("data") if isinstance(document, dict) else None
         ids = [row.get("id") for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
@@ -90,8 +99,13 @@ class Client:
             await self._sleep(min(_FIRST_WAIT_S * 2 ** (attempt - 1), _LONGEST_WAIT_S))
             attempt += 1
         if outcome.hopeless:
-            raise EndpointError(outcome.hopeless)
-        return dataclasses.replace(outcome.answer, latency_ms=latency_ms, attempts=attempt)
+            raise self._error(outcome.hopeless)
+        error = outcome.answer.error
+        shown = error if error is None else self._redactor.text(error)
+        return dataclasses.replace(outcome.answer, error=shown, latency_ms=latency_ms, attempts=attempt)
+
+    def _error(self, message: str) -> EndpointError:
+        return EndpointError(self._redactor.text(message))
 
     async def _attempt(self, body: dict[str, Any]) -> _Outcome:
         path = _PATHS[self._kind]

@@ -1,6 +1,10 @@
 """What can go wrong in a run. Every message names the thing, its value and the way out."""
 
+from typing import Any
+
 from pydantic import ValidationError
+
+from harness.redact import Redactor
 
 
 class HarnessError(Exception):
@@ -30,6 +34,12 @@ def explain(error: ValidationError) -> str:
         field = ".".join(str(part) for part in problem["loc"])
         message = problem["msg"].removeprefix("Value error, ")
         ours = problem["type"] in {"value_error", "missing"}  # ours name the value where it is safe to
-        line = message if ours else f"{message} (got {problem['input']!r})"
+        line = message if ours else f"{message} (got {_shown(problem['loc'], problem['input'])!r})"
         lines.append(f"{field}: {line}" if field else line)
     return "\n".join(lines)
+
+
+def _shown(location: tuple[int | str, ...], value: Any) -> Any:
+    """The value as it may be shown: who mistakes what `api_key_name` takes may have given the key itself."""
+    name = str(location[-1]).removesuffix("_name") if location else ""
+    return Redactor().document({"headers": {name: value}})["headers"][name]  # where secrets go by most names

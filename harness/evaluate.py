@@ -11,6 +11,7 @@ from typing import Any
 from harness.api import EvaluationConfig, EvaluationResult, EvaluationTarget
 from harness.errors import ConfigurationError, EvaluationError
 from harness.proxy_process import Sidecar, require_key
+from harness.redact import Redactor
 from harness.results import Report, task_result, write_results, write_samples
 from harness.runner import Asked, OnProgress, SampleRecord, Tally, run_task
 from harness.tasks import find_task
@@ -81,9 +82,10 @@ def run_job(job: Job, on_progress: OnProgress = lambda _: None) -> Finished:
 def run_through(sidecar_url: str, job: Job, on_progress: OnProgress = lambda _: None) -> Finished:
     """Runs a job through a sidecar that is already there, and writes its files."""
     task, endpoint = find_task(job.config.type), job.target.api_endpoint
-    asked = Asked(sidecar_url, endpoint.speaks(), endpoint.model_id, job.config.params)
+    redactor = Redactor.of(job.config, job.target)
+    asked = Asked(sidecar_url, endpoint.speaks(), endpoint.model_id, job.config.params, redactor)
     records, tally = asyncio.run(run_task(task, asked, on_progress))
-    samples_file = write_samples(job.folder, records)
+    samples_file = write_samples(job.folder, records, redactor)
     if tally.errors == tally.total:
         raise EvaluationError(
             f"none of the {tally.total} samples got an answer; the first error was: {records[0].error}\n"

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Self
@@ -14,6 +14,7 @@ from typing import Self
 import httpx
 
 from harness.errors import StartError
+from harness.redact import Redactor
 
 _POLL_S = 0.1
 _TAIL_LINES = 20
@@ -21,18 +22,23 @@ _TAIL_LINES = 20
 
 @dataclass(frozen=True)
 class Command:
-    """What to start: a name for messages, the arguments, the environment (None: ours), inherited descriptors."""
+    """What to start: a name for messages, the arguments, the environment (None: ours), inherited descriptors.
+
+    Errors quote the end of its log, through `redactor`.
+    """
 
     name: str
     argv: Sequence[str]
     env: Mapping[str, str] | None = None
     pass_fds: Sequence[int] = ()
+    redactor: Redactor = field(default_factory=Redactor)
 
 
 class ChildProcess:
     """Runs a command while the `with` block is open. Its output goes to `log_path` (0600).
 
-    Leaving the block sends SIGTERM, and SIGKILL to what is left of it after `grace_s` seconds.
+    Leaving the block sends SIGTERM, and SIGKILL to what is left of it after `grace_s` seconds. Its standard input stays
+    empty, and ends with this process however that ends: a child that watches it does not outlive a `kill -9`.
     """
 
     def __init__(self, command: Command, log_path: Path, *, grace_s: float = 10.0) -> None:
@@ -50,7 +56,7 @@ class ChildProcess:
                 self._command.argv,
                 env=self._command.env,
                 pass_fds=self._command.pass_fds,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=descriptor,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -106,6 +112,9 @@ class ChildProcess:
         except BaseException:  # a second Ctrl-C during the wait must not leave it running
             self._kill(process)
             raise
+        finally:
+            assert process.stdin is not None
+            process.stdin.close()
 
     @staticmethod
     def _kill(process: subprocess.Popen[bytes]) -> None:
@@ -123,7 +132,7 @@ class ChildProcess:
     def _log_end(self) -> str:
         lines = self.log_path.read_text(errors="replace").splitlines()[-_TAIL_LINES:]
         shown = "\n".join(f"  | {line}" for line in lines) if lines else "  | (nothing)"
-        return f"\nThe end of its log, {self.log_path}:\n{shown}"
+        return f"\nThe end of its log, {self.log_path}:\n{self._command.redactor.text(shown)}"
 
 
 @contextlib.contextmanager

@@ -7,20 +7,21 @@ import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import yaml
 
 from harness.api import ApiEndpoint
 from harness.errors import ConfigurationError
 from harness.process import ChildProcess, Command
+from harness.redact import Redactor
+from harness.service import Service
 
 DEFAULT_STORE = Path(".evalside") / "evalside.db"
-SERVE = (sys.executable, "-m", "proxy.cli", "serve")
+SERVE = (sys.executable, "-m", "proxy.cli", "serve", "--with-parent")
 
 
-class Sidecar:
+class Sidecar(Service):
     """A sidecar in front of `endpoint` while the `with` block is open, on a free loopback port: see `url`.
 
     Its log goes to `log_path`, its answers to the SQLite file `store`. Raises ConfigurationError if the endpoint's key
@@ -36,32 +37,25 @@ class Sidecar:
         command: Sequence[str] = SERVE,
         start_timeout_s: float = 60.0,
     ) -> None:
-        self.url = ""
+        super().__init__()
         self._endpoint = endpoint
         self._log_path = log_path
         self._store = store
         self._command = command
         self._start_timeout_s = start_timeout_s
-        self._stack = ExitStack()
 
-    def __enter__(self) -> Self:
+    def _start(self, stack: ExitStack) -> str:
         require_key(self._endpoint)
         self._store.parent.mkdir(parents=True, exist_ok=True)
-        with ExitStack() as stack:
-            config = self._write_config(stack)
-            with socket.create_server(("127.0.0.1", 0)) as listener:
-                self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-                argv = [*self._command, "--config", str(config), "--fd", str(listener.fileno())]
-                command = Command("the sidecar", argv, _environment(self._endpoint), (listener.fileno(),))
-                process = stack.enter_context(ChildProcess(command, self._log_path))
-            process.wait_ready(f"{self.url}/-/live", self._start_timeout_s)
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stack.close()
+        config = self._write_config(stack)
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+            argv = [*self._command, "--config", str(config), "--fd", str(listener.fileno())]
+            redactor = Redactor.of(self._endpoint)
+            command = Command("the sidecar", argv, _environment(self._endpoint), (listener.fileno(),), redactor)
+            process = stack.enter_context(ChildProcess(command, self._log_path))
+        process.wait_ready(f"{url}/-/live", self._start_timeout_s)
+        return url
 
     def _write_config(self, stack: ExitStack) -> Path:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="evalside-"))

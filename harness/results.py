@@ -2,14 +2,12 @@
 
 import dataclasses
 import os
-import re
 import shlex
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import orjson
 import yaml
@@ -23,16 +21,11 @@ from harness.api import (
     ScoreStats,
     TaskResult,
 )
+from harness.redact import Redactor
 from harness.runner import SampleRecord
 
 RESULTS_FILE = "results.yml"
 SAMPLES_FILE = "samples.jsonl"
-_SECRET = re.compile(
-    r"(.*[-_])?(api[-_]?key|authorization|password|passwd|secret|credentials?|(access|auth|bearer|client)[-_]token|(set-)?cookie)"
-    r"|key|token|sig|signature|x-auth(-key|-token)?|.*-subscription-key",
-    re.IGNORECASE,
-)
-_HIDDEN = "***"
 
 
 def task_result(records: Sequence[SampleRecord], score_name: str) -> TaskResult:
@@ -75,16 +68,17 @@ class Report:
     metadata: Mapping[str, Any]
 
     def document(self) -> dict[str, Any]:
-        """Its keys, exactly: git_hash, command, config, target, results, metadata. Secrets are hidden."""
+        """Its keys, exactly: git_hash, command, config, target, results, metadata. Secrets are replaced."""
         config = self.config.model_dump(mode="json", exclude_none=True)
         target = self.target.model_dump(mode="json", exclude_none=True)
+        redactor = Redactor.of(self.config, self.target)
         return {
             "git_hash": git_hash(),
-            "command": command_line(self.config, self.target),
-            "config": hide_secrets(config),
-            "target": hide_secrets(target),
+            "command": command_line(self.config, self.target, redactor),
+            "config": redactor.document(config),
+            "target": redactor.document(target),
             "results": self.result.model_dump(mode="json", exclude_none=True),
-            "metadata": hide_secrets(dict(self.metadata)),
+            "metadata": redactor.document(self.metadata),
         }
 
 
@@ -94,19 +88,20 @@ def write_results(folder: Path, report: Report) -> Path:
     return _replace(folder / RESULTS_FILE, text.encode(), 0o644)
 
 
-def write_samples(folder: Path, records: Sequence[SampleRecord]) -> Path:
+def write_samples(folder: Path, records: Sequence[SampleRecord], redactor: Redactor) -> Path:
     """Writes `samples.jsonl` (0600: it holds what was asked and answered), one record a line, sorted by id."""
     ordered = sorted(records, key=lambda record: (record.id, record.sub_query_id))
-    lines = (orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE) for record in ordered)
+    rows = (redactor.strings(dataclasses.asdict(record)) for record in ordered)
+    lines = (orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows)
     return _replace(folder / SAMPLES_FILE, b"".join(lines), 0o600)
 
 
-def command_line(config: EvaluationConfig, target: EvaluationTarget) -> str:
+def command_line(config: EvaluationConfig, target: EvaluationTarget, redactor: Redactor) -> str:
     """The `evalside run` command that asks the same again (interceptors are under `target`)."""
     endpoint, params = target.api_endpoint, config.params
     options = {
         "-t": config.type,
-        "--url": hide_in_url(endpoint.url),
+        "--url": redactor.url(endpoint.url),
         "--type": endpoint.speaks().value,
         "--model-id": endpoint.model_id,
         "--api-key-name": endpoint.api_key_name,
@@ -114,7 +109,7 @@ def command_line(config: EvaluationConfig, target: EvaluationTarget) -> str:
         "--limit-samples": params.limit_samples,
         "--parallelism": params.parallelism,
     }
-    given = [[name, str(value)] for name, value in options.items() if value is not None]
+    given = [[name, redactor.text(str(value))] for name, value in options.items() if value is not None]
     return shlex.join(["evalside", "run", *(word for pair in given for word in pair)])
 
 
@@ -134,28 +129,6 @@ def git_hash() -> str:
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return found.stdout.strip()
-
-
-def hide_secrets(value: Any) -> Any:
-    """The same document with `***` for the values of keys that name a secret, in URLs too."""
-    if isinstance(value, Mapping):
-        return {
-            key: _HIDDEN if _SECRET.fullmatch(str(key)) and item is not None else hide_secrets(item)
-            for key, item in value.items()
-        }
-    if isinstance(value, list | tuple):
-        return [hide_secrets(item) for item in value]
-    return hide_in_url(value) if isinstance(value, str) and "://" in value else value
-
-
-def hide_in_url(url: str) -> str:
-    """The URL without the values of query parameters that name a secret."""
-    parts = urlsplit(url)
-    pairs = parse_qsl(parts.query, keep_blank_values=True)
-    if not any(_SECRET.fullmatch(name) for name, _ in pairs):
-        return url
-    shown = [(name, _HIDDEN if _SECRET.fullmatch(name) else value) for name, value in pairs]
-    return parts._replace(query=urlencode(shown, safe="*")).geturl()
 
 
 def _replace(path: Path, content: bytes, mode: int) -> Path:

@@ -13,6 +13,7 @@ import httpx
 from harness.api import ConfigParams, EndpointType
 from harness.client import Answer, Client
 from harness.errors import ConfigurationError, EndpointError
+from harness.redact import Redactor
 from harness.tasks.base import Grade, Sample, Task
 
 DEFAULT_PARALLELISM = 4
@@ -68,12 +69,16 @@ OnProgress = Callable[[Tally], None]
 
 @dataclass(frozen=True)
 class Asked:
-    """Whom to ask and how: `base_url` is an origin, `model_id` None asks the server for its only model."""
+    """Whom to ask and how: `base_url` is an origin, `model_id` None asks the server for its only model.
+
+    What the server says of an error goes through `redactor`.
+    """
 
     base_url: str
     kind: EndpointType
     model_id: str | None = None
     params: ConfigParams = field(default_factory=ConfigParams)
+    redactor: Redactor = field(default_factory=Redactor)
 
 
 async def run_task(
@@ -94,7 +99,7 @@ async def run_task(
         trust_env=False,
     ) as http:
         retries = DEFAULT_RETRIES if params.max_retries is None else params.max_retries
-        client = Client(http, asked.kind, max_retries=retries)
+        client = Client(http, asked.kind, asked.redactor, max_retries=retries)
         model = await _model(client, asked.model_id)
         return await _ask_all(_Run(task, asked, model, client), samples, on_progress)
 

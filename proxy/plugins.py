@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -89,7 +90,7 @@ def plan(specs: Sequence[InterceptorSpec] | None) -> list[Entry]:
     """Return the effective pipeline in its order, options validated; empty for a pure relay.
 
     Raises:
-        ConfigError: an unknown interceptor or option, a wrong value, or one listed twice.
+        ConfigError: unknown interceptors or options, wrong values, or one listed twice; a line for each mistake.
     """
     if specs is None:
         specs = [InterceptorSpec(name=name) for name in DEFAULT]
@@ -98,12 +99,17 @@ def plan(specs: Sequence[InterceptorSpec] | None) -> list[Entry]:
         return []
     if all(spec.name != _IMPLIED for spec in enabled):
         enabled.append(InterceptorSpec(name=_IMPLIED))
-    entries: dict[str, Entry] = {}
+    listed = Counter(spec.name for spec in enabled)
+    wrong = [f"interceptor '{name}' is listed twice; keep one entry" for name, times in listed.items() if times > 1]
+    entries = []
     for spec in enabled:
-        if spec.name in entries:
-            raise ConfigError(f"interceptor '{spec.name}' is listed twice; keep one of the entries")
-        entries[spec.name] = _entry(spec)
-    return sorted(entries.values(), key=lambda entry: (entry.plugin.layer, entry.plugin.rank))
+        try:
+            entries.append(_entry(spec))
+        except ConfigError as error:
+            wrong.append(str(error))
+    if wrong:
+        raise ConfigError("\n".join(wrong))
+    return sorted(entries, key=lambda entry: (entry.plugin.layer, entry.plugin.rank))
 
 
 def _entry(spec: InterceptorSpec) -> Entry:
@@ -112,9 +118,13 @@ def _entry(spec: InterceptorSpec) -> Entry:
         config = plugin.config.model_validate(spec.config)
     except ValidationError as error:
         raise ConfigError("\n".join(_explain(spec.name, plugin, dict(item)) for item in error.errors())) from None
-    if isinstance(config, TransformConfig) and not config.routes <= ROUTES:
-        unknown = min(config.routes - ROUTES)
-        raise ConfigError(f"interceptor '{spec.name}': unknown route '{unknown}'{did_you_mean(unknown, ROUTES)}")
+    unknown = sorted(config.routes - ROUTES) if isinstance(config, TransformConfig) else []
+    if unknown:
+        raise ConfigError(
+            "\n".join(
+                f"interceptor '{spec.name}': unknown route '{route}'{did_you_mean(route, ROUTES)}" for route in unknown
+            )
+        )
     return Entry(spec.name, plugin, config)
 
 

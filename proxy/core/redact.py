@@ -5,23 +5,27 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from proxy.core.http import Headers
 
 REDACTED = "[redacted]"
 
-_SECRET_NAME = re.compile(
+SECRET_NAME = re.compile(
     r"authorization|authentication|cookie|secret|passw|passphrase|credential|session|jwt|bearer"
-    r"|(^|[-_.])(api[-_]?key|key|token|auth|signature|sig)$",
+    r"|(api|access|auth|private|subscription)[-_]?(key|token)$|(^|[-_.])(key|token|auth|signature|sig|pwd)$",
     re.IGNORECASE,
 )
-_SECRET_OPTION = re.compile(
-    r"(authorization|secret|password|passphrase|(^|[-_])(api[-_]?key|(access|auth|bearer)[-_]?token))$", re.IGNORECASE
+"""Of headers, query parameters and fields that are sent."""
+SECRET_OPTION = re.compile(
+    r"(authorization|cookie|secret|passw(or)?d|passphrase|credentials?|(api|access|auth|private|subscription)[-_]?key"
+    r"|(^|[-_])(access|auth|bearer|client|security|session)[-_]?token|^token)$",
+    re.IGNORECASE,
 )
 """Narrower: `start_reasoning_token` and `api_key_name` are options, and no secrets."""
-_SENT_MAPS = frozenset({"headers_to_add", "extra_headers", "headers", "params_to_add", "extra_body"})
+SENT_MAPS = frozenset({"headers_to_add", "extra_headers", "headers", "params_to_add", "extra_body"})
 """Options whose members are sent to the model server: their names are not the sidecar's own."""
+_URL = re.compile(r"[a-z][a-z0-9+.-]*://\S+", re.IGNORECASE)
 _SHORTEST = 6
 """Characters. Anything shorter is no secret, and replacing it would garble text."""
 
@@ -41,7 +45,7 @@ class Redactor:
     def headers(self, headers: Headers) -> Headers:
         """Return the fields with the values of secret ones replaced."""
         return [
-            (name, REDACTED.encode() if _SECRET_NAME.search(name.decode("latin-1")) else self.raw(value))
+            (name, REDACTED.encode() if SECRET_NAME.search(name.decode("latin-1")) else self.raw(value))
             for name, value in headers
         ]
 
@@ -51,7 +55,7 @@ class Redactor:
             if secret in body:
                 body = body.replace(secret, REDACTED.encode())
         for name, value in headers:
-            if _SECRET_NAME.search(name.decode("latin-1")):
+            if SECRET_NAME.search(name.decode("latin-1")):
                 secret = value.rpartition(b" ")[2]
                 if len(secret) >= _SHORTEST and secret in body:
                     body = body.replace(secret, REDACTED.encode())
@@ -64,26 +68,40 @@ class Redactor:
     def query(self, query: str) -> str:
         """Return a query string with secret parameters, and every known secret, replaced; else it is unchanged."""
         pairs = parse_qsl(query, keep_blank_values=True)
-        shown = [(name, REDACTED if _SECRET_NAME.search(name) else self.text(value)) for name, value in pairs]
+        shown = [(name, REDACTED if SECRET_NAME.search(name) else self.text(value)) for name, value in pairs]
         return self.text(query if shown == pairs else urlencode(shown, safe="[]"))
 
+    def url(self, url: str) -> str:
+        """Return a URL with its user, its secret parameters and every known secret replaced; else it is unchanged."""
+        try:
+            parts = urlsplit(url)
+        except ValueError:  # what should be its host is none
+            return self.text(url)
+        _, at, host = parts.netloc.rpartition("@")
+        shown = parts._replace(netloc=f"{REDACTED}@{host}" if at else host, query=self.query(parts.query))
+        return self.text(url if shown == parts else shown.geturl())
+
     def document(self, value: Any) -> Any:
-        """Return a copy of a configuration with secret headers, secret options and every known secret replaced."""
+        """Return a copy of a configuration with secret headers, options, parts of URLs and known secrets replaced."""
         if isinstance(value, dict):
             return {name: self._option(name, item) for name, item in value.items()}
         if isinstance(value, list | tuple):
             return [self.document(item) for item in value]
-        return self.text(value) if isinstance(value, str) else value
+        if isinstance(value, str):
+            return self.url(value) if _URL.fullmatch(value) else self.text(value)
+        return value
 
-    def _option(self, name: str, value: Any) -> Any:
-        if name in _SENT_MAPS:
+    def _option(self, name: Any, value: Any) -> Any:
+        if name in SENT_MAPS:
             return self._sent(value)
-        return REDACTED if value and isinstance(value, str) and _SECRET_OPTION.search(name) else self.document(value)
+        if value and not isinstance(value, bool | dict) and SECRET_OPTION.search(str(name)):
+            return REDACTED
+        return self.document(value)
 
     def _sent(self, value: Any) -> Any:
         if isinstance(value, dict):
             return {
-                name: REDACTED if item is not None and _SECRET_NAME.search(str(name)) else self._sent(item)
+                name: REDACTED if item is not None and SECRET_NAME.search(str(name)) else self._sent(item)
                 for name, item in value.items()
             }
         return [self._sent(item) for item in value] if isinstance(value, list | tuple) else self.document(value)

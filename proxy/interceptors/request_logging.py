@@ -9,6 +9,7 @@ from pydantic import Field, NonNegativeInt
 from proxy.core.http import Exchange, Response
 from proxy.core.pipeline import Layer, Next
 from proxy.interceptors.base import Config, Plugin, Services, simple
+from proxy.interceptors.quota import Quota
 from proxy.interceptors.row import row_of, sent_body
 
 console = logging.getLogger("evalside.exchanges")
@@ -29,7 +30,7 @@ class RequestLogging:
         self._config = config
         self._log = services.log
         self._redactor = services.redactor
-        self._left = config.max_requests if config.log_request_body else 0
+        self._bodies = Quota(config.max_requests if config.log_request_body else 0)
 
     async def __call__(self, exchange: Exchange, call_next: Next, /) -> Response:
         row = row_of(exchange, self._log, self._redactor)
@@ -40,7 +41,7 @@ class RequestLogging:
         )
         if self._config.log_request_headers:
             record.request_headers = self._redactor.headers(exchange.received_headers)
-        if self._takes_body():
+        if self._bodies.take():
             headers = exchange.received_headers
             record.request_body = self._redactor.raw(exchange.received, headers)
 
@@ -50,12 +51,6 @@ class RequestLogging:
 
             row.before_written(note_what_was_sent)
         return await row.follow(exchange, call_next)
-
-    def _takes_body(self) -> bool:
-        if self._left is None:
-            return True
-        self._left -= 1
-        return self._left >= 0
 
 
 PLUGIN = Plugin(RequestLoggingConfig, Layer.OBSERVE, simple(RequestLogging))

@@ -7,12 +7,14 @@ import time
 
 from pydantic import Field, NonNegativeInt
 
+from proxy.core.collect import Collector
 from proxy.core.facts import CacheFacts
 from proxy.core.http import Exchange, Headers, Response, get_header
 from proxy.core.pipeline import Layer, Next
 from proxy.core.redact import Redactor
 from proxy.core.stream import Outcome
 from proxy.interceptors.base import Config, Plugin, Services, simple
+from proxy.interceptors.quota import Quota
 from proxy.interceptors.row import row_of
 from proxy.store.base import ExchangeRecord
 from proxy.wire.encoding import decode
@@ -38,7 +40,7 @@ class ResponseLogging:
         self._config = config
         self._log = services.log
         self._redactor = services.redactor
-        self._left = config.max_responses if config.log_response_body else 0
+        self._bodies = Quota(config.max_responses if config.log_response_body else 0)
 
     async def __call__(self, exchange: Exchange, call_next: Next, /) -> Response:
         row = row_of(exchange, self._log, self._redactor)
@@ -48,37 +50,28 @@ class ResponseLogging:
                 (name, self._redactor.raw(value, exchange.received_headers))
                 for name, value in self._redactor.headers(response.headers)
             ]
-        if self._takes_body():
+        if self._bodies.take():
             encoding = get_header(response.headers, b"content-encoding")
             response.tap(_BodyTap(row.record, encoding, self._redactor, exchange.received_headers))
         response.on_close(lambda outcome: _announce(exchange, response, outcome))
         return response
 
-    def _takes_body(self) -> bool:
-        if self._left is None:
-            return True
-        self._left -= 1
-        return self._left >= 0
-
 
 class _BodyTap:
-    """Collects what passes; what came before a break is kept too."""
+    """Keeps what passes; what came before a break is kept too."""
 
     def __init__(self, record: ExchangeRecord, encoding: bytes | None, redactor: Redactor, headers: Headers) -> None:
         self._record = record
         self._encoding = encoding
         self._redactor = redactor
         self._headers = headers
-        self._chunks: list[bytes] = []
-        self._size = 0
+        self._collected = Collector(LARGEST)
 
     def feed(self, chunk: bytes) -> None:
-        self._size += len(chunk)
-        if self._size <= LARGEST:
-            self._chunks.append(chunk)
+        self._collected.feed(chunk)
 
     def done(self, outcome: Outcome) -> None:
-        body = b"".join(self._chunks)
+        body = self._collected.body
         decoded = decode(body, self._encoding)
         self._record.response_body = self._redactor.raw(body if decoded is None else decoded, self._headers)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from proxy.core.nearest import did_you_mean
+
 _ENDPOINTS = (
     "/chat/completions",
     "/completions",
@@ -49,7 +51,7 @@ def parse_address(url: str) -> Address:
     """Return the address that `url` means.
 
     Raises:
-        ValueError: not an http(s) URL, or it carries credentials, a query or a fragment.
+        ValueError: not an http(s) URL, no endpoint behind its /v1, or it carries credentials, a query or a fragment.
     """
     try:
         parts = urlsplit(url.strip())
@@ -73,6 +75,12 @@ def parse_address(url: str) -> Address:
         root, api = path.removesuffix("/v1"), path
     elif endpoint and path:
         root = api = path
+    elif "/v1/" in path:
+        given = "/" + path.rpartition("/v1/")[2]
+        raise ValueError(
+            f"upstream.url '{url}': there is no endpoint '{given}'{did_you_mean(given, _ENDPOINTS)}"
+            " (an address ends with its /v1, or with an endpoint)"
+        )
     else:
         root, api = path, path + "/v1"
     return Address(origin, root.encode(), api.encode())

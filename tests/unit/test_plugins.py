@@ -101,6 +101,28 @@ def test_what_is_wrong_is_named_with_the_way_out(item: Any, message: str) -> Non
         plan(specs(item))
 
 
+def test_all_mistakes_are_told_at_once_one_on_each_line() -> None:
+    with pytest.raises(ConfigError) as raised:
+        names(
+            "cahcing",
+            "endpoint",
+            {"name": "caching", "config": {"cachedir": "x", "mode": "sometimes"}},
+            "endpoint",
+            {"name": "payload_modifier", "config": {"routes": ["caht", "complations", "chat"]}},
+            {"name": "unknown-but-off", "enabled": False},
+        )
+    lines = str(raised.value).splitlines()
+    expected = [
+        "'endpoint' is listed twice; keep one entry",
+        "unknown interceptor 'cahcing'",
+        "'caching': mode is 'sometimes'",
+        "'caching': unknown option 'cachedir'",
+        "unknown route 'caht'",
+        "unknown route 'complations'; did you mean 'completions'",
+    ]
+    assert [[text for text in expected if text in line] for line in lines] == [[text] for text in expected]
+
+
 def test_twice_is_once_too_often() -> None:
     with pytest.raises(ConfigError, match="'caching' is listed twice"):
         names("caching", "caching")

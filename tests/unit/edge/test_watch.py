@@ -28,13 +28,28 @@ async def test_leaving_cancels_what_runs_and_nothing_after_it():
     assert task.cancelling() == 0
 
 
-async def test_nothing_happens_to_a_client_that_stays():
-    client = Client()
+async def test_who_leaves_after_the_watch_has_stopped_cancels_nothing():
+    client, served = Client(), False
     with ClientWatch(client.receive) as watch:
         await asyncio.sleep(0)
         watch.stop()
         client.leave()
-        await asyncio.sleep(0)
+        for _ in range(5):
+            await asyncio.sleep(0)  # a watch that goes on would cancel here
+        served = True
+    assert served
+    assert client.messages.qsize() == 2  # nobody asked for them any more
+
+
+async def test_a_client_that_stays_is_served_to_the_end():
+    client, served = Client(), False
+    client.messages.put_nowait({"type": "http.request"})
+    with ClientWatch(client.receive):
+        for _ in range(5):
+            await asyncio.sleep(0)
+        served = True
+    assert served
+    assert client.messages.qsize() == 0  # it was watched
 
 
 async def test_another_ones_cancellation_stands():

@@ -121,3 +121,18 @@ def test_importing_the_package_never_imports_the_proxy_and_writes_nothing(tmp_pa
     )
     assert done.returncode == 0
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"url": "ftp://h/?key=sk-secret"},
+        {"url": "http://h", "api_key_name": ["sk-secret"]},
+        {"url": "http://h", "api_key": {"value": ["sk-secret"], "password": "sk-secret"}},
+    ],
+)
+def test_a_mistake_is_shown_without_the_key_in_it(fields):
+    with pytest.raises(ValidationError) as caught:
+        ApiEndpoint.model_validate(fields)
+    assert next(iter(set(fields) - {"url"}), "url") in explain(caught.value)
+    assert "sk-secret" not in explain(caught.value) + str(caught.value)

@@ -45,7 +45,8 @@ def test_a_share_of_the_samples_and_the_type(server, said):
 
 
 def test_errors_of_single_samples_fail_the_command_and_are_named(server, said, refused):
-    server.enqueue(Reply(status=404), refused(400, "too long"))
+    server.on("/v1/models", Reply(status=404))
+    server.enqueue(refused(400, "too long"))
     server.on(CHAT, said("5"))
     code, output = invoke("-t", "smoke", "--url", server.url, "--limit-samples", "3", "--parallelism", "1")
     assert code == 1

@@ -4,8 +4,10 @@ import pytest
 from harness.api import EndpointType
 from harness.client import Client
 from harness.errors import EndpointError
+from harness.redact import Redactor
 from proxy.testing import Fault, Reply
 
+KEY = "sk-0123456789"
 CHAT = "/v1/chat/completions"
 BODY = {"messages": [{"role": "user", "content": "hi"}]}
 
@@ -23,7 +25,7 @@ def waits():
 @pytest.fixture
 async def client(server, waits):
     async with httpx.AsyncClient(base_url=server.url, timeout=5.0, trust_env=False) as http:
-        yield Client(http, EndpointType.CHAT, max_retries=3, sleep=waits)
+        yield Client(http, EndpointType.CHAT, Redactor([KEY]), max_retries=3, sleep=waits)
 
 
 async def test_an_answer_carries_what_the_record_needs(client, server, said):
@@ -39,7 +41,7 @@ async def test_an_answer_carries_what_the_record_needs(client, server, said):
 async def test_completions_go_to_their_route(server, said):
     server.enqueue(said("5"))
     async with httpx.AsyncClient(base_url=server.url, trust_env=False) as http:
-        assert (await Client(http, EndpointType.COMPLETIONS).ask({"prompt": "2+3="})).text == "5"
+        assert (await Client(http, EndpointType.COMPLETIONS, Redactor()).ask({"prompt": "2+3="})).text == "5"
     assert server.requests[0].path == "/v1/completions"
 
 
@@ -125,7 +127,7 @@ async def test_a_long_error_page_is_cut(client, server):
 
 
 async def test_models_are_the_listed_ids(client, server):
-    server.enqueue(Reply(json={"data": [{"id": "a"}, {"id": "b"}, {}, 3]}))
+    server.on("/v1/models", Reply(json={"data": [{"id": "a"}, {"id": "b"}, {}, 3]}))
     assert await client.models() == ["a", "b"]
 
 
@@ -133,16 +135,35 @@ async def test_models_are_the_listed_ids(client, server):
     "reply", [Reply(status=404), Reply(status=500, body=b"oops"), Reply(json=[]), Reply(json={"data": 3})]
 )
 async def test_a_server_without_a_list_of_models_is_fine(client, server, reply):
-    server.enqueue(reply)
+    server.on("/v1/models", reply)
     assert await client.models() == []
 
 
 async def test_models_finds_a_wrong_key_and_an_unreachable_server(client, server, refused):
-    server.enqueue(refused(401, "bad key"), refused(502, "refused", "upstream_unreachable"))
+    server.on("/v1/models", refused(401, "bad key"))
     with pytest.raises(EndpointError, match="bad key"):
         await client.models()
+    server.on("/v1/models", refused(502, "refused", "upstream_unreachable"))
     with pytest.raises(EndpointError, match="cannot be reached: refused"):
         await client.models()
     server.stop()
     with pytest.raises(EndpointError, match="cannot be reached: ConnectError"):
         await client.models()
+
+
+@pytest.mark.parametrize("status", [400, 401, 502])
+async def test_a_key_that_the_server_repeats_is_not_in_the_error(client, server, refused, status):
+    server.on(CHAT, refused(status, f"Incorrect API key: {KEY}", "upstream_unreachable"))
+    try:
+        said = (await client.ask(BODY)).error
+    except EndpointError as error:
+        said = str(error)
+    assert "Incorrect API key: [redacted]" in said
+    assert KEY not in said
+
+
+async def test_the_list_of_models_says_no_key_either(client, server, refused):
+    server.on("/v1/models", refused(401, f"Incorrect API key: {KEY}"))
+    with pytest.raises(EndpointError, match=r"Incorrect API key: \[redacted\]") as caught:
+        await client.models()
+    assert KEY not in str(caught.value)

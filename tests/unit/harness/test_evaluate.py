@@ -49,7 +49,8 @@ def test_without_an_output_dir_a_new_folder_is_made(server, said, tmp_path):
 
 
 def test_some_errors_are_counted_and_warned_about(server, said, refused, caplog):
-    server.enqueue(Reply(status=404), refused(500))  # the first one is for GET /v1/models
+    server.on("/v1/models", Reply(status=404))
+    server.enqueue(refused(500))
     server.on(CHAT, said("5"))
     params = ConfigParams(limit_samples=3, parallelism=1)
     result = evaluate(config(params=params), target(server.url, model_id="m"))

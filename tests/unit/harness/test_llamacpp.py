@@ -1,4 +1,7 @@
 import importlib.util
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -75,3 +78,33 @@ def test_the_command_passes_its_options_on(tmp_path, monkeypatch):
         [str(tmp_path / "m.gguf"), "--port", "1", "--alias", "a", "--n-ctx", "2", "--n-parallel", "3", "--threads", "4"]
     )
     assert seen == {"args": (tmp_path / "m.gguf", ServerOptions(1, "a", 2, 3, 4)), "with_parent": False}
+
+
+@pytest.fixture
+def serving(tmp_path):
+    """The command, with a server library that only says where it would listen."""
+    (tmp_path / "m.gguf").write_bytes(b"GGUF")
+    (tmp_path / "xllamacpp.py").write_text(
+        "class CommonParams:\n"
+        "    def __init__(self): self.model, self.cpuparams = type('', (), {})(), type('', (), {})()\n"
+        "class Server:\n"
+        "    def __init__(self, params): self.listening_address = f'http://{params.hostnames[0]}:{params.port}'\n"
+    )
+    command = [sys.executable, "-m", "harness.deployments.llamacpp", str(tmp_path / "m.gguf"), "--with-parent"]
+    environment = {"PYTHONPATH": f"{tmp_path}:{Path.cwd()}"}
+    with subprocess.Popen(
+        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert [process.stdout.readline() for _ in range(2)] == ["\n", "listening at http://127.0.0.1:8080\n"]
+        yield process
+
+
+def test_the_end_of_standard_input_ends_it(serving):
+    serving.stdin.close()
+    assert serving.wait(20) == 0
+
+
+def test_a_signal_ends_it_in_order(serving):
+    serving.terminate()
+    assert serving.wait(20) == 0

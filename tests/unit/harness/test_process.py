@@ -2,12 +2,14 @@ import os
 import signal
 import stat
 import sys
-import time
 
 import pytest
 
 from harness.errors import StartError
 from harness.process import ChildProcess, Command, termination_unwinds
+from harness.redact import Redactor
+from proxy.testing import Reply
+from tests.waiting import wait_for
 
 PRINT_AND_WAIT = "import sys,time; print('hello', flush=True); time.sleep(60)"
 IGNORE_TERM = (
@@ -17,13 +19,6 @@ IGNORE_TERM = (
 
 def python(code: str) -> Command:
     return Command("the thing", [sys.executable, "-c", code])
-
-
-def wait_for(condition) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def is_alive(pid: int) -> bool:
@@ -68,14 +63,40 @@ def test_an_exception_in_the_block_ends_the_process(tmp_path):
 
 
 def test_stop_is_idempotent(tmp_path):
-    with ChildProcess(python("pass"), tmp_path / "log") as process:
+    with ChildProcess(python(PRINT_AND_WAIT), tmp_path / "log") as process:
+        pid = process.pid
+        assert pid
         process.stop()
+        assert not is_alive(pid)
         process.stop()
+        assert process.pid is None
 
 
 def test_wait_ready_returns_when_the_url_answers(tmp_path, server):
+    server.enqueue(Reply(503), Reply(200))
     with ChildProcess(python(PRINT_AND_WAIT), tmp_path / "log") as process:
         process.wait_ready(f"{server.url}/health", 5.0)
+        assert process.pid
+    assert [request.path for request in server.requests] == ["/health", "/health"]
+
+
+def test_standard_input_is_silent_and_open_while_the_block_is(tmp_path):
+    log = tmp_path / "log"
+    code = "import sys; print('up', flush=True); print('read', len(sys.stdin.read()), flush=True)"
+    with ChildProcess(python(code), log) as process:
+        wait_for(lambda: log.read_text() == "up\n")
+        assert process.pid
+    assert log.read_text() == "up\n"  # the block ended it, not the end of its input
+
+
+def test_a_secret_in_the_log_is_not_in_the_error(tmp_path):
+    command = Command("the thing", [sys.executable, "-c", "print('key sk-secret')"], redactor=Redactor(["sk-secret"]))
+    with (
+        pytest.raises(StartError, match=r"key \[redacted\]") as caught,
+        ChildProcess(command, tmp_path / "log") as process,
+    ):
+        process.wait_ready("http://127.0.0.1:9/x", 10.0)
+    assert "sk-secret" not in str(caught.value)
 
 
 def test_dying_at_start_shows_the_end_of_the_log(tmp_path, server):

@@ -10,11 +10,10 @@ import yaml
 
 from harness.adapters.adapter_config import AdapterConfig, InterceptorConfig
 from harness.api import ApiEndpoint, ConfigParams, EvaluationConfig, EvaluationResult, EvaluationTarget
+from harness.redact import Redactor
 from harness.results import (
     Report,
     command_line,
-    hide_in_url,
-    hide_secrets,
     score_stats,
     task_result,
     write_results,
@@ -95,25 +94,21 @@ def test_secrets_never_reach_the_results(make_report, tmp_path, monkeypatch):
     assert "run=3" in text
 
 
-@pytest.mark.parametrize(
-    "key", ["api_key", "x-api-key", "Authorization", "hf_auth_token", "password", "client_secret", "token"]
-)
-def test_secret_keys_are_hidden(key):
-    assert hide_secrets({"a": [{key: "s"}]}) == {"a": [{key: "***"}]}
-
-
-@pytest.mark.parametrize("key", ["api_key_name", "max_tokens", "start_reasoning_token", "keys", "design"])
-def test_other_keys_are_shown(key):
-    assert hide_secrets({key: "s"}) == {key: "s"}
-
-
-def test_only_secret_query_parameters_are_hidden():
-    assert hide_in_url("http://h/v1?api-version=2&api-key=s") == "http://h/v1?api-version=2&api-key=***"
-    assert hide_in_url("http://h/v1?q=a%20b") == "http://h/v1?q=a%20b"
+def test_a_key_known_by_value_is_in_no_file(make_report, tmp_path, monkeypatch):
+    monkeypatch.setenv("MY_KEY", "value-0123456789")
+    report = make_report({"note": "it is value-0123456789"}, api_key_name="MY_KEY", model_id="m-value-0123456789")
+    results = write_results(tmp_path, report).read_text()
+    leaking = replace(RECORD, generation="value-0123456789", error="refused value-0123456789", query="http://h/?key=1")
+    samples = write_samples(tmp_path, [leaking], Redactor.of(report.target)).read_text()
+    assert "value-0123456789" not in results + samples
+    assert yaml.safe_load(results)["metadata"] == {"note": "it is [redacted]"}
+    row = json.loads(samples)
+    assert (row["generation"], row["error"]) == ("[redacted]", "refused [redacted]")
+    assert row["query"] == "http://h/?key=1"  # a task's own text is no configuration
 
 
 def test_samples_are_sorted_private_json_lines(tmp_path):
-    path = write_samples(tmp_path, [FAILED, replace(RECORD, sub_query_id=1), RECORD])
+    path = write_samples(tmp_path, [FAILED, replace(RECORD, sub_query_id=1), RECORD], Redactor())
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     assert [(row["id"], row["sub_query_id"]) for row in rows] == [("a", 0), ("a", 1), ("b", 0)]
     assert set(rows[0]) == set(SampleRecord.__dataclass_fields__)
@@ -122,7 +117,7 @@ def test_samples_are_sorted_private_json_lines(tmp_path):
 
 
 def test_a_failed_write_leaves_the_earlier_file_and_no_rest(tmp_path, monkeypatch):
-    path = write_samples(tmp_path, [RECORD])
+    path = write_samples(tmp_path, [RECORD], Redactor())
     before = path.read_bytes()
 
     def full(_):
@@ -130,7 +125,7 @@ def test_a_failed_write_leaves_the_earlier_file_and_no_rest(tmp_path, monkeypatc
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OSError, match="disk full"):
-        write_samples(tmp_path, [FAILED])
+        write_samples(tmp_path, [FAILED], Redactor())
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
 
@@ -140,7 +135,7 @@ def test_the_command_asks_the_same_again():
         type="smoke", output_dir=Path("a b"), params=ConfigParams(limit_samples=0.5, parallelism=2)
     )
     target = EvaluationTarget(api_endpoint=ApiEndpoint(url="http://h/v1/completions", model_id="m", api_key="K"))
-    assert command_line(config, target) == (
+    assert command_line(config, target, Redactor()) == (
         "evalside run -t smoke --url http://h/v1/completions --type completions --model-id m --api-key-name K "
         "--output-dir 'a b' --limit-samples 0.5 --parallelism 2"
     )

@@ -27,6 +27,18 @@ def test_endpoint_without_v1():
     assert parse_address("http://h/chat/completions").locate(b"/v1/models") == b"/v1/models"
 
 
+@pytest.mark.parametrize(
+    ("path", "located"),
+    [
+        ("/v1/projects/p/openapi/chat/completions", "/v1/projects/p/openapi/chat/completions"),
+        ("/v1/account/gateway/v1", "/v1/account/gateway/v1/chat/completions"),
+        ("/v1beta/openai", "/v1beta/openai/v1/chat/completions"),
+    ],
+)
+def test_a_gateways_own_v1_is_part_of_its_path(path, located):
+    assert parse_address(f"http://h{path}").locate(b"/v1/chat/completions") == located.encode()
+
+
 def test_ipv6():
     assert parse_address("http://[::1]:8000").url == "http://[::1]:8000/v1"
 
@@ -43,6 +55,12 @@ def test_ipv6():
         ("http://:secret@host", "credentials"),
         ("http://host/v1?a=1", "query"),
         ("http://host/#x", "fragment"),
+        ("http://h:1/v1/chat/completion", "no endpoint '/chat/completion'; did you mean '/chat/completions'"),
+        ("http://h/base/v1/embedings/", "no endpoint '/embedings'; did you mean '/embeddings'"),
+        (
+            "http://h/v1/nothing-like-it",
+            "no endpoint '/nothing-like-it'; valid: /chat/completions, .* ends with its /v1",
+        ),
     ],
 )
 def test_what_is_no_address(url, says):
