@@ -32,6 +32,22 @@ NUMERIC = frozenset(
 )
 """Top-level numbers that count by value (`1` is `1.0`); everywhere else a number counts as it is written."""
 
+PROMPT = (
+    "messages",
+    "prompt",
+    "input",
+    "system",
+    "instructions",
+    "query",
+    "queries",
+    "documents",
+    "text_1",
+    "text_2",
+    "content",
+    "tokens",
+)
+"""Top-level fields that say what is asked; the others say how."""
+
 KEY_HEADERS = (b"anthropic-beta", b"anthropic-version", b"openai-beta", b"openai-organization", b"openai-project")
 """Headers that are part of the key by default: they choose an account's models or a beta's behavior."""
 
@@ -96,6 +112,16 @@ def cache_key(of: KeyInput, body: bytes, key_headers: Sequence[bytes] = KEY_HEAD
     for name, value in named:
         parts += [name, value]
     return digest([*parts, body])
+
+
+def prompt_hash(document: Mapping[str, Any]) -> bytes:
+    """Return eight bytes that requests with the same prompt share, whatever their other fields.
+
+    Raises:
+        ValueError: the document holds what JSON cannot carry.
+    """
+    asked = {name: _canonical_field(name, document[name]) for name in PROMPT if name in document}
+    return digest([encode(asked)])[:8]
 
 
 def is_deterministic(document: Mapping[str, Any]) -> bool:

@@ -1,13 +1,16 @@
-"""In which shape a client asks for its answer. Stored answers are served in the shape they came in, and no other."""
+"""In which shape a client asks for its answer, and which stored shapes can serve it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
-from proxy.core.document import encode
+from proxy.core.document import encode, parse
+from proxy.wire import fold, routes
 
 PLAIN = "plain"
+STREAM = "sse"
+_USAGE = "include_usage"
 
 
 def shape_of(document: Mapping[str, Any]) -> str:
@@ -17,10 +20,57 @@ def shape_of(document: Mapping[str, Any]) -> str:
     """
     stream = document.get("stream")
     if stream is None or type(stream) is bool:
-        shape = "sse" if stream else PLAIN
+        shape = STREAM if stream else PLAIN
     else:
         shape = "stream=" + encode(stream).decode()
     options = document.get("stream_options")
     if isinstance(options, dict):
         options = {name: options[name] for name in sorted(options)}
     return shape + encode(options).decode() if options else shape
+
+
+def converted(route: str, body: bytes, *, have: str, want: str) -> bytes | None:
+    """Return a stored answer in another shape, None where anything would be lost.
+
+    Usage is shown only to who asks for it, so a stream without it can be made of one with it, and not the reverse.
+
+    Args:
+        route: one of `proxy.wire.routes`.
+        body: the decoded body of a complete answer.
+        have: its shape, as `shape_of` the request that it answers.
+        want: the shape of the request to be answered.
+    """
+    try:
+        source, target = _read(route, have), _read(route, want)
+        if source is None or target is None or source.options != target.options:
+            return None
+        if source == target:
+            return body
+        if not target.streamed:
+            return fold.folded(route, body)
+        if source.streamed:
+            return fold.restyled(body, usage=target.usage)
+        return fold.unfolded(route, body, usage=target.usage)
+    except ValueError:
+        return None
+
+
+class _Shape(NamedTuple):
+    streamed: bool
+    usage: bool
+    """Whether `include_usage` is set."""
+    options: bytes
+    """The other stream options; only streams of the same can be made of each other."""
+
+
+def _read(route: str, shape: str) -> _Shape | None:
+    """Return a shape taken apart, None for one that is never converted; raises ValueError where it is none."""
+    if route not in routes.GENERATION:
+        return None
+    if shape in {PLAIN, STREAM}:
+        return _Shape(shape == STREAM, usage=False, options=b"{}")
+    if not shape.startswith(STREAM + "{"):
+        return None
+    options = parse(shape.removeprefix(STREAM).encode()).value
+    usage = options.pop(_USAGE, False) if route in fold.CHUNKED else False
+    return _Shape(True, usage, encode(options)) if type(usage) is bool else None

@@ -7,7 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.core.document import parse
-from proxy.wire.key import DENIED, KEY_HEADERS, NUMERIC, KeyInput, cache_key, canonical, digest, is_deterministic
+from proxy.wire.key import (
+    DENIED,
+    KEY_HEADERS,
+    NUMERIC,
+    PROMPT,
+    KeyInput,
+    cache_key,
+    canonical,
+    digest,
+    is_deterministic,
+    prompt_hash,
+)
 
 CAPTURES = Path(__file__).parents[4] / "shared" / "reference" / "captures"
 
@@ -268,3 +279,28 @@ def test_no_two_different_requests_of_real_harnesses_share_a_key():
         said = (path, json.dumps(kept, sort_keys=True))
         assert by_key.setdefault(key_of(body, path=path.encode()), said) == said
     assert len(by_key) > 20
+
+
+@pytest.mark.parametrize(
+    "change", [{"temperature": 1}, {"model": "other"}, {"seed": 3}, {"stream": True}, {"tools": []}]
+)
+def test_the_prompt_hash_leaves_out_how_it_is_asked(change):
+    assert prompt_hash({**CHAT, **change}) == prompt_hash(CHAT)
+
+
+@pytest.mark.parametrize("name", PROMPT)
+def test_the_prompt_hash_holds_what_is_asked(name):
+    hashes = {prompt_hash({"model": "m", **fields}) for fields in ({}, {name: "a"}, {name: ["a"]}, {name: "b"})}
+    assert len(hashes) == 4
+    assert {len(found) for found in hashes} == {8}
+
+
+def test_the_prompt_hash_ignores_the_order_that_the_key_ignores():
+    one = {"prompt": "p", "messages": [{"role": "user", "content": "a"}]}
+    other = {"messages": [{"content": "a", "role": "user"}], "prompt": "p"}
+    assert prompt_hash(one) == prompt_hash(other)
+
+
+def test_a_prompt_that_json_cannot_carry_has_no_hash():
+    with pytest.raises(ValueError, match="surrogates"):
+        prompt_hash(parse(b'{"prompt": "\\ud800"}').value)
