@@ -9,6 +9,7 @@ IMAGE ?= evalside
 VENV := .venv
 BIN := $(VENV)/bin
 LM_EVAL_VENV := .venv-lm-eval
+INSPECT_VENV := .venv-inspect
 PIP := -m pip --disable-pip-version-check --no-input
 # The files are complete, so that pip has nothing to resolve: --no-deps also keeps old versions of pip from trying.
 PINNED := --require-hashes --no-deps
@@ -37,7 +38,7 @@ coverage: ## The same tests with branch coverage; proxy.core, wire and edge must
 	@$(MAKE) --no-print-directory test ARGS='--cov --cov-report= $(ARGS)'
 	@$(BIN)/coverage report --include='$(FULLY_COVERED)' --fail-under=100
 
-e2e: $(VENV)/.dev $(VENV)/.demo $(LM_EVAL_VENV)/.installed ## Run the end-to-end tests: real weights, lm-eval, the OpenAI SDK
+e2e: $(VENV)/.dev $(VENV)/.demo $(LM_EVAL_VENV)/.installed $(INSPECT_VENV)/.installed ## Run the end-to-end tests: real weights, lm-eval, inspect-ai, the OpenAI SDK
 	@$(BIN)/python -m pytest -m "e2e or e2e_big" --timeout=1200 $(ARGS)
 
 bench: $(VENV)/.dev ## Measure the cost of the sidecar (needs wrk)
@@ -67,7 +68,7 @@ lock: .venv-lock/.installed ## Pin all requirement files anew, with hashes
 	@requirements/lock .venv-lock/bin/uv
 
 clean: ## Remove the environments and caches (what Evalside stored stays)
-	rm -rf $(VENV) $(LM_EVAL_VENV) .venv-lock build dist htmlcov .coverage .coverage.* \
+	rm -rf $(VENV) $(LM_EVAL_VENV) $(INSPECT_VENV) .venv-lock build dist htmlcov .coverage .coverage.* \
 		.hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find proxy harness tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -101,6 +102,11 @@ $(VENV)/.demo: requirements/runtime.txt requirements/build.txt requirements/demo
 $(LM_EVAL_VENV)/.installed: requirements/lm-eval.txt | $(LM_EVAL_VENV)/.python
 	$(call quietly,Installing lm-eval (760 MB) into $(LM_EVAL_VENV),\
 		$(LM_EVAL_VENV)/bin/python $(PIP) install $(PINNED) -r requirements/lm-eval.txt)
+	@touch $@
+
+$(INSPECT_VENV)/.installed: requirements/inspect-ai.txt | $(INSPECT_VENV)/.python
+	$(call quietly,Installing inspect-ai (360 MB) into $(INSPECT_VENV),\
+		$(INSPECT_VENV)/bin/python $(PIP) install $(PINNED) -r requirements/inspect-ai.txt)
 	@touch $@
 
 .venv-lock/.installed: | .venv-lock/.python

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
+import threading
 from importlib.metadata import entry_points
 from inspect import signature
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import typer
@@ -17,16 +19,20 @@ from rich.table import Table
 from uvicorn.supervisors import Multiprocess
 
 from proxy import __version__
+from proxy.commands.cache import cache_app
+from proxy.commands.failing import fail, failing
+from proxy.commands.options import ConfigFile
+from proxy.commands.why import why
 from proxy.edge.gate import is_loopback
-from proxy.house import Plan, describe, make_plan
-from proxy.settings import CONFIG_VARIABLE, PREFIX, ConfigError, load_settings
-from proxy.store.base import StoreError
+from proxy.house import Plan, describe, make_plan, recording_path
+from proxy.replay import rewind
+from proxy.settings import CONFIG_VARIABLE, PREFIX, load_settings
+from proxy.store.bundle.checking import read_manifest
 from proxy.store.sqlite import SqliteStore
 
 COMMANDS = "evalside.commands"
 """Entry point group for sub-commands of other packages; each entry is a function for Typer."""
 
-_BAD_CONFIG = 2
 _GRACE = 5
 """Seconds that running answers have at shutdown."""
 _KEEP_ALIVE = 120
@@ -40,16 +46,21 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,  # locals may hold keys
 )
 
-ConfigFile = Annotated[
-    Path | None, typer.Option("--config", "-c", help=f"YAML file; without it, the one that {CONFIG_VARIABLE} names.")
-]
+app.add_typer(cache_app)
+cache_app.command()(why)
+
 UpstreamUrl = Annotated[
     str | None, typer.Option("--upstream", "-u", help="The model server: origin, …/v1 or a full endpoint URL.")
+]
+Bundle = Annotated[
+    Path | None,
+    typer.Option("--replay", help="A bundle (evalside cache export) to replay in place of a model server."),
 ]
 
 
 @app.command()
-def serve(
+def serve(  # noqa: PLR0913 - one parameter for each option
+    *,
     upstream: UpstreamUrl = None,
     config: ConfigFile = None,
     host: Annotated[
@@ -60,23 +71,28 @@ def serve(
     fd: Annotated[
         int | None, typer.Option(min=0, help="An inherited listening socket, instead of host and port.")
     ] = None,
+    replay: Bundle = None,
+    with_parent: Annotated[
+        bool, typer.Option("--with-parent", help="Stop when standard input ends: who started it is gone.")
+    ] = False,
 ) -> None:
     """Run the sidecar in front of a model server."""
+    if with_parent:
+        threading.Thread(target=_stop_at_end_of_input, name="parent watch", daemon=True).start()
     # Workers are new processes that load their settings themselves: flags reach them as the environment they outrank.
-    if upstream is not None:
-        os.environ[f"{PREFIX}UPSTREAM__URL"] = upstream
-    if config is not None:
-        os.environ[CONFIG_VARIABLE] = str(config)
-    plan = _plan(None)
+    given = {f"{PREFIX}UPSTREAM__URL": upstream, CONFIG_VARIABLE: config, f"{PREFIX}REPLAY": replay}
+    os.environ.update({name: str(value) for name, value in given.items() if value is not None})
+    plan = _plan(upstream, config, replay)
     inherited = _inherited(fd) if fd is not None else None
     if inherited is not None:
         host = str(inherited.getsockname()[0]) if inherited.family in _INTERNET else "localhost"
     if not is_loopback(host) and plan.token is None and not plan.settings.auth.anonymous:
-        _fail(
+        fail(
             f"{host} is reachable from other machines and no client token is configured; set auth.token_name"
             f" ({PREFIX}AUTH__TOKEN_NAME) or, knowingly, auth.anonymous: true"
         )
     _check_store(plan)
+    _begin_replay(plan)
     listener = inherited or _listen(host, port)
     _refuse_loop(listener, plan)
     listener.setblocking(False)
@@ -101,18 +117,20 @@ def serve(
 
 
 @app.command()
-def check(upstream: UpstreamUrl = None, config: ConfigFile = None) -> None:
+def check(upstream: UpstreamUrl = None, config: ConfigFile = None, replay: Bundle = None) -> None:
     """Validate the configuration and print the effective pipeline; exit code 2 if it is wrong."""
-    if upstream is not None:
-        os.environ[f"{PREFIX}UPSTREAM__URL"] = upstream
-    described = describe(_plan(config))
+    plan = _plan(upstream, config, replay)
+    if plan.settings.replay is not None:
+        with failing():
+            read_manifest(plan.settings.replay.expanduser())
+    described = describe(plan)
     table = Table(
         "#", "interceptor", "layer", "options", title=f"Pipeline {described['fingerprint']}", title_justify="left"
     )
     for number, stage in enumerate(described["pipeline"], start=1):
         table.add_row(str(number), stage["name"], stage["layer"], str(stage["config"] or ""))
     out = Console(soft_wrap=True, highlight=False)
-    out.print(f"upstream  {described['upstream']['url']}")
+    out.print(f"upstream  {_behind(plan)}")
     out.print(f"store     {described['settings']['store']}")
     if described["pipeline"]:
         out.print(table)
@@ -136,7 +154,7 @@ def mock_server(
 
     api_key = os.environ.get(api_key_name) if api_key_name else None
     if api_key_name and not api_key:
-        _fail(f"--api-key-name: the environment variable '{api_key_name}' is not set")
+        fail(f"--api-key-name: the environment variable '{api_key_name}' is not set")
     serve_mock(port=port, host=host, model=model, latency=latency, tokens_per_second=tokens_per_second, api_key=api_key)
 
 
@@ -155,17 +173,14 @@ def _options(
     """Options of every command."""
 
 
-def _plan(config: Path | None) -> Plan:
-    try:
-        return make_plan(load_settings(config))
-    except ConfigError as error:
-        _fail(str(error))
-
-
-def _fail(message: str) -> NoReturn:
-    for line in message.splitlines():
-        typer.secho(f"error: {line}", fg="red", err=True)
-    raise typer.Exit(_BAD_CONFIG)
+def _plan(upstream: str | None, config: Path | None, replay: Path | None) -> Plan:
+    given: dict[str, Any] = {}
+    if upstream is not None:
+        given["upstream"] = {"url": upstream}
+    if replay is not None:
+        given["replay"] = replay
+    with failing():
+        return make_plan(load_settings(config, given))
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -174,7 +189,7 @@ def _listen(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
         reason = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
-        _fail(f"cannot listen on {host} port {port}: {reason}; choose another --port, or 0 for a free one")
+        fail(f"cannot listen on {host} port {port}: {reason}; choose another --port, or 0 for a free one")
 
 
 def _inherited(fd: int) -> socket.socket:
@@ -182,10 +197,17 @@ def _inherited(fd: int) -> socket.socket:
         listener = socket.socket(fileno=fd)
         listens = listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
     except OSError as error:
-        _fail(f"--fd {fd} is not a socket ({error.strerror}); pass the number of an inherited listening socket")
+        fail(f"--fd {fd} is not a socket ({error.strerror}); pass the number of an inherited listening socket")
     if not listens:
-        _fail(f"--fd {fd} does not listen; call listen() on the socket before it is handed over")
+        fail(f"--fd {fd} does not listen; call listen() on the socket before it is handed over")
     return listener
+
+
+def _stop_at_end_of_input() -> None:
+    """Stop once nobody holds the other end of standard input: who started this process is gone, by `kill -9` too."""
+    while os.read(0, 1024):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _supervisor(config: uvicorn.Config, server: uvicorn.Server, listener: socket.socket) -> Multiprocess:
@@ -196,12 +218,17 @@ def _supervisor(config: uvicorn.Config, server: uvicorn.Server, listener: socket
 
 def _check_store(plan: Plan) -> None:
     """Open and close the store: what is wrong with it is said here, once, and not by every worker."""
-    store = SqliteStore(plan.store_path)
-    try:
+    with failing():
+        store = SqliteStore(plan.store_path)
         store.open()
-    except StoreError as error:
-        _fail(str(error))
-    store.close()
+        store.close()
+
+
+def _begin_replay(plan: Plan) -> None:
+    """Load the bundle that is to be replayed and begin with its first sample, before any worker does."""
+    if plan.settings.replay is not None:
+        with failing():
+            rewind(plan.settings.replay, recording_path(plan))
 
 
 def _refuse_loop(listener: socket.socket, plan: Plan) -> None:
@@ -212,7 +239,7 @@ def _refuse_loop(listener: socket.socket, plan: Plan) -> None:
         and upstream.port == listener.getsockname()[1]
         and is_loopback(upstream.hostname or "")
     ):
-        _fail(
+        fail(
             f"upstream.url '{plan.address.url}' is this sidecar's own address;"
             " name the model server's, or take another --port"
         )
@@ -225,8 +252,13 @@ def _announce(listener: socket.socket, plan: Plan) -> None:
     else:
         where = str(listener.getsockname())
     names = ", ".join(entry.name for entry in plan.entries) or "none (a pure relay)"
-    typer.echo(f"evalside {__version__}: {where} -> {plan.address.url}", err=True)
+    typer.echo(f"evalside {__version__}: {where} -> {_behind(plan)}", err=True)
     typer.echo(f"  pipeline: {names}\n  store: {plan.store_path}\n  stop with Ctrl-C", err=True)
+
+
+def _behind(plan: Plan) -> str:
+    replay = plan.settings.replay
+    return plan.address.url if replay is None else f"the record in {replay}, no model server"
 
 
 def _add_commands() -> None:

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from proxy.cache.identities import Always, Identities
 from proxy.console import console
-from proxy.core.pipeline import compose
+from proxy.core.pipeline import Next, compose
 from proxy.core.redact import Redactor
 from proxy.edge.asgi import Edge, EdgeOptions
 from proxy.edge.gate import Gate
 from proxy.interceptors.base import ModelNames, Services
 from proxy.plugins import Entry, build, fingerprint, plan
+from proxy.replay import replaying, rewind
 from proxy.settings import ConfigError, Settings, secret
-from proxy.store.base import ResponseStore, StoreError
+from proxy.store.base import CacheStore, StoreError
 from proxy.store.location import parse_store_url
 from proxy.store.retention import Retention
 from proxy.store.sqlite import SqliteStore
 from proxy.upstream.address import Address, parse_address
+from proxy.upstream.health import answers
+from proxy.upstream.identity import IdentityWatch
+from proxy.upstream.recorded import Recorded
 from proxy.upstream.terminal import Timeouts, Upstream
 from proxy.upstream.transport import AiohttpTransport
 
@@ -56,7 +61,7 @@ def make_plan(settings: Settings) -> Plan:
         store_path = parse_store_url(settings.store)
     except (ValueError, StoreError) as error:
         raise ConfigError(str(error)) from None
-    entries = plan(settings.interceptors)
+    entries = plan(settings.interceptors if settings.replay is None else replaying(settings.interceptors))
     return Plan(
         settings=settings,
         address=address,
@@ -70,6 +75,18 @@ def make_plan(settings: Settings) -> Plan:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelSide:
+    """What stands behind the pipeline: a model server, or the record of one."""
+
+    ask: Next
+    identities: Identities
+    ready: Callable[[], Awaitable[str]]
+    """Returns an empty string where it answers, else what is wrong."""
+    run: str | None = None
+    """The recorded run, which requests without a run's name belong to."""
+
+
+@dataclass(frozen=True, slots=True)
 class House:
     """What the app and its admin routes use while the sidecar runs."""
 
@@ -79,17 +96,17 @@ class House:
     store: SqliteStore
     stores: Collection[SqliteStore]
     """It, and those that a `cache_dir` named."""
-    transport: AiohttpTransport
+    model: ModelSide
     failures: Counter[str]
     """How often an interceptor failed open or closed, by name; `observer` counts dropped taps."""
 
 
 @asynccontextmanager
 async def open_house(made: Plan) -> AsyncIterator[House]:
-    """Open store, transport and interceptors, and close them again.
+    """Open store, model side and interceptors, and close them again.
 
     Raises:
-        StoreError: the store cannot be used.
+        StoreError: the store, or the bundle to replay, cannot be used.
     """
     settings = made.settings
     async with AsyncExitStack() as stack:
@@ -97,15 +114,15 @@ async def open_house(made: Plan) -> AsyncIterator[House]:
         retention = Retention(**settings.retention.model_dump())
         stores: dict[Path, SqliteStore] = {}
 
-        def responses(folder: Path | None) -> ResponseStore:
-            path = folder.expanduser() / CACHE_FILE if folder is not None else made.store_path
+        def responses(folder: Path | None) -> CacheStore:
+            path = cache_path(made, folder)
             if path not in stores:
                 stores[path] = _open_store(stack, path, retention)
             return stores[path]
 
         responses(None)
         store = stores[made.store_path]
-        transport = await stack.enter_async_context(AiohttpTransport())
+        model = await _model_side(stack, made)
         failures: Counter[str] = Counter()
 
         def failed(name: str) -> None:
@@ -114,21 +131,55 @@ async def open_house(made: Plan) -> AsyncIterator[House]:
         services = Services(
             responses=responses,
             log=store,
-            identity=settings.upstream.namespace or made.address.url,
+            identities=model.identities,
             models=ModelNames(settings.upstream.model_id, settings.upstream.model_aliases),
             redactor=made.redactor,
         )
         stages = await build(made.entries, services, stack)
-        upstream = Upstream(transport, made.address, Timeouts(**settings.upstream.timeout.model_dump()), made.api_key)
         gate = Gate(made.token, anonymous=settings.auth.anonymous, allowed_hosts=settings.allowed_hosts)
         edge = Edge(
-            compose(stages, upstream, on_failure=failed),
-            upstream,
+            compose(stages, model.ask, on_failure=failed),
+            model.ask,
             gate,
-            EdgeOptions(settings.max_body_bytes, relay_only=not stages, fingerprint=made.fingerprint),
+            EdgeOptions(
+                settings.max_body_bytes,
+                relay_only=not stages,
+                fingerprint=made.fingerprint,
+                default_run=model.run,
+            ),
             on_tap_error=lambda: failed("observer"),
         )
-        yield House(made, gate, edge, store, stores.values(), transport, failures)
+        yield House(made, gate, edge, store, stores.values(), model, failures)
+
+
+async def _model_side(stack: AsyncExitStack, made: Plan) -> ModelSide:
+    settings = made.settings.upstream
+    if made.settings.replay is not None:
+        manifest = rewind(made.settings.replay, recording_path(made), again=False)
+        return ModelSide(Recorded(manifest.models), Always(), _always_ready, manifest.run)
+    transport = await stack.enter_async_context(AiohttpTransport())
+    watch = IdentityWatch(
+        transport, made.address, namespace=settings.namespace, canary=settings.canary, api_key=made.api_key
+    )
+    stack.push_async_callback(watch.aclose)
+    transport.on_doubt, transport.on_lapse = watch.doubt, watch.lapse
+    upstream = Upstream(transport, made.address, Timeouts(**settings.timeout.model_dump()), made.api_key, watch.contact)
+    return ModelSide(upstream, watch, lambda: answers(transport, made.address))
+
+
+async def _always_ready() -> str:
+    return ""
+
+
+def cache_path(made: Plan, folder: Path | None) -> Path:
+    """Return the database of a `cache_dir`; None is the store's own."""
+    return folder.expanduser() / CACHE_FILE if folder is not None else made.store_path
+
+
+def recording_path(made: Plan) -> Path:
+    """Return the database that the pipeline's cache is in, and a bundle is loaded into."""
+    folders = [entry.options.get("cache_dir") for entry in made.entries if entry.name == "caching"]
+    return cache_path(made, Path(folders[0]) if folders and folders[0] else None)
 
 
 def _open_store(stack: AsyncExitStack, path: Path, retention: Retention) -> SqliteStore:

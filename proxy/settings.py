@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar, overload
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, field_validator
@@ -24,6 +24,8 @@ from proxy.core.redact import Redactor
 
 PREFIX = "EVALSIDE_"
 CONFIG_VARIABLE = "EVALSIDE_CONFIG"
+NOBODY = "http://model-server.invalid"
+"""The model server of a replay that names none. RFC 2606 keeps `.invalid` free, so nothing is ever there."""
 
 _INJECTED = re.compile(r"EVALSIDE_(SERVICE_(HOST|PORT)(_.+)?|PORT_\d+_(TCP|UDP)(_(PROTO|PORT|ADDR))?)")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -53,7 +55,12 @@ class UpstreamSettings(_Strict):
     model_id: str | None = Field(None, description="filled in when a request names no model")
     model_aliases: dict[str, str] = Field({}, description="model names of clients -> names of the server")
     api_key_name: str | None = Field(None, description="name of the environment variable that holds the server's key")
-    namespace: str | None = Field(None, description="identity of the model in the cache, in place of the URL")
+    namespace: str | None = Field(
+        None, description="identity of the model in the cache, in place of what the server says of itself"
+    )
+    canary: str | None = Field(
+        None, description="a prompt whose greedy answer tells a restarted server with the same model from another"
+    )
     timeout: TimeoutSettings = Field(TimeoutSettings(), description="time limits")
 
 
@@ -94,6 +101,9 @@ class Settings(BaseSettings):
     )
 
     upstream: UpstreamSettings = Field(description="the model server")
+    replay: Path | None = Field(
+        None, description="a bundle that is replayed (evalside cache export); no model server is needed or asked"
+    )
     store: str = Field(
         "sqlite:///./.evalside/evalside.db",
         description="sqlite:///PATH; three slashes and a relative path, or four for an absolute one",
@@ -127,12 +137,28 @@ class Settings(BaseSettings):
         return (init_settings,)
 
 
-def load_settings(config: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Settings:
+class OfflineSettings(Settings):
+    """The same configuration for commands that ask no model server: `upstream` may be left out."""
+
+    upstream: UpstreamSettings | None = Field(None, description="the model server")  # type: ignore[assignment]
+
+
+S = TypeVar("S", bound=Settings)
+
+
+@overload
+def load_settings(config: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Settings: ...
+@overload
+def load_settings(config: Path | None, overrides: Mapping[str, Any] | None, kind: type[S]) -> S: ...
+def load_settings(
+    config: Path | None = None, overrides: Mapping[str, Any] | None = None, kind: type[Settings] = Settings
+) -> Settings:
     """Return the settings.
 
     Args:
         config: a YAML file; without one, the file that `EVALSIDE_CONFIG` names, if any.
         overrides: what the command line says, in the YAML's form.
+        kind: what is made of them.
 
     Raises:
         ConfigError: something is unknown, missing or wrong.
@@ -150,8 +176,10 @@ def load_settings(config: Path | None = None, overrides: Mapping[str, Any] | Non
     for source in (_read_yaml(config) if config is not None else {}, from_environment, overrides or {}):
         values = _merged(values, source)
     _check_environment(_named_variables(values))
+    if values.get("replay") is not None:
+        values.setdefault("upstream", {"url": NOBODY})
     try:
-        return Settings(**values)
+        return kind(**values)
     except ValidationError as error:
         raise ConfigError(_explain(error)) from None
 

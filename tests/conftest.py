@@ -64,7 +64,10 @@ def model_server() -> Iterator[Callable[..., ModelServer]]:
 
 @pytest.fixture
 def sidecar(tmp_path: Path) -> Iterator[Callable[..., Sidecar]]:
-    """Starts sidecars: `sidecar(server, timeout={...}, interceptors=[...])`, the rest as the settings have it."""
+    """Starts sidecars: `sidecar(server, timeout={...}, interceptors=[...])`, the rest as the settings have it.
+
+    With a namespace, unless the test gives another or None: the server then gets the test's requests and no others.
+    """
     with contextlib.ExitStack() as stack:
         count = 0
 
@@ -72,7 +75,7 @@ def sidecar(tmp_path: Path) -> Iterator[Callable[..., Sidecar]]:
             nonlocal count
             count += 1
             url = server if isinstance(server, str) else server.url
-            upstream = {"url": url, **options.pop("upstream", {})}
+            upstream = {"url": url, "namespace": "test", **options.pop("upstream", {})}
             store = options.pop("store", f"sqlite:///{tmp_path}/sidecar-{count}.db")
             settings = Settings(upstream=upstream, store=store, log_level="error", **options)
             return stack.enter_context(_serving(settings, root_path))

@@ -124,6 +124,14 @@ class MethodNotAllowed(ProxyError):
     kind = "invalid_request_error"
 
 
+class Conflict(ProxyError):
+    """A `/-/` route would change a run in a way that what is there already does not allow."""
+
+    status = 409
+    code = "conflict"
+    kind = "invalid_request_error"
+
+
 class BodyTooLarge(ProxyError):
     """The body is larger than `max_body_bytes`."""
 
@@ -137,6 +145,21 @@ class InterceptorFailed(ProxyError):
 
     status = 500
     code = "interceptor_failed"
+
+
+class ReplayMiss(ProxyError):
+    """The cache mode is `replay` and nothing that was stored answers the request: the model server is never asked."""
+
+    status = 504
+    code = "replay_miss"
+
+
+class StoreUnwritable(ProxyError):
+    """The store cannot lease a sample of the run, so that the answer could not be told from another's."""
+
+    status = 503
+    code = "store_unwritable"
+    retry_helps = True
 
 
 class StoreUnreadable(ProxyError):

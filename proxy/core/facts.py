@@ -23,6 +23,13 @@ class CacheOverride:
 
 
 @dataclass(frozen=True, slots=True)
+class SampleOverride:
+    """The sample that this one request asks for with `x-evalside-sample`, from 0."""
+
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
 class UpstreamFacts:
     """How long the model server took until its headers were here, in milliseconds."""
 

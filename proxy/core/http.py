@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import os
 import time
@@ -224,10 +225,25 @@ class Exchange:
         if opened not in self._opened:
             self._opened.append(opened)
 
-    async def aclose(self) -> None:
-        """Close everything the exchange owns. Idempotent."""
+    def fork(self) -> Exchange:
+        """Return an exchange with the same request that owns what is opened for it, and may outlive this one."""
+        other = copy.copy(self)
+        other._facts = dict(self._facts)  # noqa: SLF001 - it is one of us
+        other._opened = []  # noqa: SLF001
+        return other
+
+    def adopt(self, other: Exchange) -> None:
+        """Take over the facts that were left on a fork."""
+        self._facts |= other._facts
+
+    async def aclose(self, outcome: Outcome = Outcome.CLIENT_GONE) -> None:
+        """Close everything the exchange owns; responses learn how it ended. Idempotent."""
         while self._opened:
-            await self._opened.pop().aclose()
+            opened = self._opened.pop()
+            if isinstance(opened, Response):
+                await opened.aclose(outcome)
+            else:
+                await opened.aclose()
 
     def put(self, value: object) -> None:
         """Leave a fact for others, under its type."""

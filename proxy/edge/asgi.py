@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from proxy.core.errors import ProxyError, ShuttingDown
-from proxy.core.facts import CacheFacts, CacheOverride, UpstreamFacts
+from proxy.core.facts import CacheFacts, CacheOverride, SampleOverride, UpstreamFacts
 from proxy.core.http import Exchange, Headers, Payload, Request, Response, get_header, without_headers
 from proxy.core.pipeline import Next
 from proxy.core.stream import Outcome
@@ -35,6 +35,8 @@ class EdgeOptions:
     relay_only: bool
     """With `interceptors: []` no route is a pipeline route: nothing is parsed, checked or encoded again."""
     fingerprint: str
+    default_run: str | None = None
+    """The run of requests that name none."""
 
 
 class Edge:
@@ -76,7 +78,8 @@ class Edge:
             if response is not None:
                 await response.aclose(outcome)
                 self._count_tap_errors(exchange, response)
-            await exchange.aclose()
+            # Behind one of our errors stands no answer that the client got.
+            await exchange.aclose(outcome if exchange.error is None else Outcome.CLIENT_GONE)
 
     def _count_tap_errors(self, exchange: Exchange, response: Response) -> None:
         for error in response.tap_errors:
@@ -94,9 +97,11 @@ class Edge:
         body = await read_body(receive, headers, self._options.max_body_bytes)
         headers = self._gate.without_token(without_controls(headers))
         request = Request(method, path, scope["query_string"], headers, Payload(body))
-        exchange = Exchange(request, route=route, run=controls.run)
+        exchange = Exchange(request, route=route, run=controls.run or self._options.default_run)
         if controls.cache is not None:
             exchange.put(CacheOverride(controls.cache))
+        if controls.sample is not None:
+            exchange.put(SampleOverride(controls.sample))
         return exchange
 
     async def _answer(self, exchange: Exchange) -> Response:

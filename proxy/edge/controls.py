@@ -7,14 +7,18 @@ from typing import NamedTuple
 
 from proxy.core.errors import InvalidHeader, InvalidRun
 from proxy.core.http import Headers
+from proxy.core.nearest import did_you_mean
 
 PREFIX = b"x-evalside-"
 RUN = b"x-evalside-run"
 CACHE = b"x-evalside-cache"
 
-CACHE_MODES = ("on", "off", "read", "write")
+SAMPLE = b"x-evalside-sample"
+
+CACHE_MODES = ("on", "off", "read", "write", "refresh", "replay", "verify")
+_HIGHEST_SAMPLE = 2**31
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-_KNOWN = frozenset({RUN, CACHE, b"x-evalside-token"})
+_KNOWN = (RUN, CACHE, SAMPLE, b"x-evalside-token")
 
 
 class Controls(NamedTuple):
@@ -22,6 +26,7 @@ class Controls(NamedTuple):
 
     run: str | None
     cache: str | None
+    sample: int | None
 
 
 def read_controls(headers: Headers, url_run: str | None) -> Controls:
@@ -35,7 +40,7 @@ def read_controls(headers: Headers, url_run: str | None) -> Controls:
         InvalidRun: the name is not one, or differs from the URL's.
         InvalidHeader: another value, or a header of this prefix that has no meaning.
     """
-    run, cache = url_run, None
+    run, cache, sample = url_run, None, None
     seen: dict[bytes, str] = {}
     for name, value in headers:
         if not name.startswith(PREFIX):
@@ -51,9 +56,19 @@ def read_controls(headers: Headers, url_run: str | None) -> Controls:
             if text not in CACHE_MODES:
                 raise InvalidHeader(f"x-evalside-cache '{text}' is not one of {', '.join(CACHE_MODES)}")
             cache = text
+        elif name == SAMPLE:
+            sample = _index(text)
         elif name not in _KNOWN:
-            raise InvalidHeader(f"'{name.decode('latin-1')}' is not a header of this sidecar")
-    return Controls(run, cache)
+            unknown = name.decode("latin-1")
+            known = [known.decode() for known in _KNOWN]
+            raise InvalidHeader(f"'{unknown}' is not a header of this sidecar{did_you_mean(unknown, known)}")
+    return Controls(run, cache, sample)
+
+
+def _index(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > 10 or int(text) >= _HIGHEST_SAMPLE:
+        raise InvalidHeader(f"x-evalside-sample '{text}' is not an index; samples are numbered 0, 1, 2, …")
+    return int(text)
 
 
 def check_run(name: str) -> str:

@@ -10,9 +10,10 @@ from typing import Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from proxy.cache.identities import Identities
 from proxy.core.pipeline import Interceptor, Layer
 from proxy.core.redact import Redactor
-from proxy.store.base import ExchangeLog, ResponseStore
+from proxy.store.base import CacheStore, ExchangeLog
 from proxy.wire.routes import GENERATION, PIPELINE
 
 ROUTES = frozenset(PIPELINE.values())
@@ -45,11 +46,11 @@ class ModelNames:
 class Services:
     """What the sidecar offers its interceptors."""
 
-    responses: Callable[[Path | None], ResponseStore]
+    responses: Callable[[Path | None], CacheStore]
     """The cache in a folder, or the store's own for None. Opened once, closed with the sidecar."""
     log: ExchangeLog
-    identity: str
-    """Of the model server: the namespace, else the URL."""
+    identities: Identities
+    """Which model server answers."""
     models: ModelNames
     redactor: Redactor
 

@@ -59,6 +59,7 @@ class Row:
         record.cache = cache.status if cache is not None else None
         record.cache_key = cache.key if cache is not None else None
         record.sample = cache.sample if cache is not None else None
+        record.reason = cache.reason if cache is not None else None
         record.upstream_ms = upstream.ms if upstream is not None else None
         record.duration_ms = (time.perf_counter() - exchange.started) * 1000
         self._log.append(record)

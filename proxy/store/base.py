@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from typing import NamedTuple, Protocol
 
 from proxy.core.http import Headers
@@ -24,11 +25,29 @@ class EntryKey(NamedTuple):
     key: bytes
     """SHA-256 of the request, 32 bytes."""
     pool: str
-    """`POOLED`, or the run whose sample it is."""
+    """`POOLED`, the default run, or one sequence of a run (`sample_pool`)."""
     sample: int | None
     """Index of the sample in its pool from 0; None takes the next free one (`put` only)."""
     shape: str
-    """`plain`, or how the answer was streamed: answers of one shape are not served in another."""
+    """`plain`, or how the answer was streamed."""
+
+
+def sample_pool(run: str, received: str) -> str:
+    """Return the pool of a run's samples for one body as it was received (its hash, in hexadecimal)."""
+    return f"{run}/{received}"
+
+
+@dataclass(frozen=True, slots=True)
+class KeySource:
+    """What a key was taken from beside the body: enough to take it again, and to say what differs."""
+
+    identity: str
+    """Of the model server."""
+    method: str
+    path: str
+    query: str
+    headers: list[tuple[str, str]]
+    """Those in the key, sorted by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +64,11 @@ class StoredResponse:
     upstream_ms: float
     created_at: float
     """Seconds since the epoch."""
+    run: str = DEFAULT_RUN
+    """Which run asked for it first."""
+    source: KeySource = field(default_factory=lambda: KeySource("", "POST", "", "", []))
+    prompt: bytes = b""
+    """Eight bytes of a hash of what was asked, without how: entries that share them are neighbors."""
 
 
 @dataclass(slots=True)
@@ -62,6 +86,8 @@ class ExchangeRecord:
     cache: str | None = None
     cache_key: str | None = None
     sample: int | None = None
+    reason: str | None = None
+    """Why the cache did not answer."""
     outcome: str | None = None
     error: str | None = None
     """The `code` of our own error, None where the model server answered."""
@@ -103,11 +129,97 @@ class ResponseStore(Protocol):
     async def get(self, at: EntryKey, /) -> StoredResponse | None:
         """Return the answer kept there, None where there is none. Waits only while the writer is far behind."""
 
-    def put(self, at: EntryKey, response: StoredResponse, /) -> None:
-        """Keep an answer; enqueues and never waits. One that is there already is never overwritten."""
+    async def others(self, at: EntryKey, /) -> list[tuple[str, StoredResponse]]:
+        """Return the same answer in other shapes than `at.shape`, each with its shape."""
+
+    def put(self, at: EntryKey, response: StoredResponse, /, *, replace: bool = False) -> None:
+        """Keep an answer; enqueues and never waits. One that is there already stays, unless it is to be replaced."""
 
     async def flush(self) -> None:
         """Return when everything put so far is written."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunState:
+    """A named run, as it stands in the store."""
+
+    number: int = 0
+    """Of its pass, from 0."""
+    source: str | None = None
+    """The run whose samples it replays before its own."""
+    mode: str | None = None
+    """The cache mode of the run, None for the pipeline's."""
+
+
+class Sequence(NamedTuple):
+    """Identical requests of a run, in the order in which they came."""
+
+    run: str
+    received: str
+    """Hash of the body as it was received, in hexadecimal."""
+    key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """One sample of a sequence, held while its answer is on its way."""
+
+    of: Sequence
+    sample: int
+    pools: tuple[str, ...]
+    """Where its answer may be: the run's own pool, then those of the runs it was made from."""
+    holder: str
+
+    @property
+    def pool(self) -> str:
+        """Where its answer is kept."""
+        return self.pools[0]
+
+
+class RunStore(Protocol):
+    """Runs, and the samples that they use up."""
+
+    async def run(self, name: str, /) -> RunState:
+        """Return the run's state; one that is not there yet is as new."""
+
+    async def take(self, of: Sequence, /) -> Lease:
+        """Lease the next sample: what the run has comes first, in order, then the lowest free index.
+
+        Atomic across workers. What a worker held that is gone is free again.
+
+        Raises:
+            StoreError: the lease could not be written.
+        """
+
+    async def address(self, of: Sequence, sample: int, /) -> Lease:
+        """Return where a sample is that the client named itself; nothing is leased, and settling it changes nothing."""
+
+    def settle(
+        self,
+        lease: Lease,
+        /,
+        *,
+        used: bool,
+        answer: tuple[EntryKey, StoredResponse] | None = None,
+        replace: bool = False,
+    ) -> None:
+        """End a lease, together with its answer where there is one to keep; one that was not used is free again."""
+
+    async def identities(self, run: str, /) -> list[str]:
+        """Return the model servers that answered the run, or those that it was made from, latest first."""
+
+    def count(self, run: str, at: EntryKey, /, *, served: bool) -> None:
+        """Count that the run used an answer: served from the cache, or asked for."""
+
+    def saw(self, run: str, identity: str, server: str, facts: Mapping[str, str], /) -> None:
+        """Note which model server answered the run."""
+
+    def verified(self, run: str, key: bytes, differs: str | None, /) -> None:
+        """Note that a stored answer was asked for again: None where the model server said the same."""
+
+
+class CacheStore(ResponseStore, RunStore, Protocol):
+    """Answers, and the runs that use them, in one place."""
 
 
 class ExchangeLog(Protocol):

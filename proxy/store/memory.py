@@ -2,27 +2,80 @@
 
 from __future__ import annotations
 
-from proxy.store.base import EntryKey, ExchangeRecord, Losses, StoredResponse
+import sqlite3
+from collections.abc import Mapping
+
+from proxy.store import queries, samples
+from proxy.store.base import EntryKey, ExchangeRecord, Lease, Losses, RunState, Sequence, StoredResponse
+from proxy.store.rows import read_response, write_response
+from proxy.store.schema import migrate
 
 
 class MemoryStore:
-    """A `ResponseStore` and an `ExchangeLog` in this process's memory."""
+    """A `ResponseStore`, a `RunStore` and an `ExchangeLog` in this process's memory: SQLite without a file."""
 
     def __init__(self) -> None:
-        self._responses: dict[EntryKey, StoredResponse] = {}
+        self._db = sqlite3.connect(":memory:", isolation_level=None)
+        migrate(self._db)
+        self._leases = 0
         self.records: list[ExchangeRecord] = []
         self.losses = Losses()
 
     async def get(self, at: EntryKey, /) -> StoredResponse | None:
         """Return the answer kept there, None where there is none."""
-        return self._responses.get(at)
+        row = self._db.execute(queries.GET, at).fetchone()
+        return None if row is None else read_response(row)
 
-    def put(self, at: EntryKey, response: StoredResponse, /) -> None:
-        """Keep an answer; what is there already stays."""
-        if at.sample is None:
-            taken = [kept.sample for kept in self._responses if kept[:2] == at[:2] and kept.sample is not None]
-            at = at._replace(sample=max(taken, default=-1) + 1)
-        self._responses.setdefault(at, response)
+    async def others(self, at: EntryKey, /) -> list[tuple[str, StoredResponse]]:
+        """Return the answer in other shapes."""
+        return [(row[0], read_response(row[1:])) for row in self._db.execute(queries.OTHERS, at)]
+
+    def put(self, at: EntryKey, response: StoredResponse, /, *, replace: bool = False) -> None:
+        """Keep an answer; what is there already stays, unless it is to be replaced."""
+        write_response(self._db, at, response, replace=replace)
+
+    async def run(self, name: str, /) -> RunState:
+        """Return the run's state."""
+        return samples.run_state(self._db, name)
+
+    async def take(self, of: Sequence, /) -> Lease:
+        """Lease the next sample of the run."""
+        self._leases += 1
+        return samples.take(self._db, of, f"memory-{self._leases}")
+
+    async def address(self, of: Sequence, sample: int, /) -> Lease:
+        """Return where a sample is that the client named itself."""
+        return samples.address(self._db, of, sample)
+
+    async def identities(self, run: str, /) -> list[str]:
+        """Return the model servers that answered the run."""
+        return samples.identities(self._db, run)
+
+    def settle(
+        self,
+        lease: Lease,
+        /,
+        *,
+        used: bool,
+        answer: tuple[EntryKey, StoredResponse] | None = None,
+        replace: bool = False,
+    ) -> None:
+        """End a lease and keep its answer."""
+        if answer is not None:
+            write_response(self._db, *answer, replace=replace)
+        samples.settle(self._db, lease, used=used)
+
+    def count(self, run: str, at: EntryKey, /, *, served: bool) -> None:
+        """Count that the run used an answer."""
+        samples.count(self._db, run, (at.key, at.pool, at.sample or 0), asked=not served, served=served)
+
+    def saw(self, run: str, identity: str, server: str, facts: Mapping[str, str], /) -> None:
+        """Note which model server answered the run."""
+        self._db.execute(queries.SAW, queries.seen(run, identity, server, facts))
+
+    def verified(self, run: str, key: bytes, differs: str | None, /) -> None:
+        """Note that a stored answer was asked for again."""
+        self._db.execute(queries.VERIFIED, queries.verification(run, key, differs))
 
     def append(self, record: ExchangeRecord, /) -> None:
         """Keep a record of an exchange."""

@@ -15,10 +15,12 @@ from proxy.store.base import StoreError
 from proxy.store.codec import unpack, unpack_headers
 
 _SUMMARY = (
-    "seq, id, run, started_at, method, path, route, status, cache, cache_key, sample, outcome, error, duration_ms,"
-    " upstream_ms"
+    'seq, id, run, "pass", started_at, method, path, route, status, cache, cache_key, sample, reason, outcome, error,'
+    " duration_ms, upstream_ms"
 )
 _HEADERS = ("request_headers", "response_headers")
+COUNTED = ("status", "cache", "outcome", "error")
+"""What a run's exchanges are counted by."""
 _BODIES = ("request_body", "sent_body", "response_body")
 
 
@@ -73,12 +75,24 @@ def exchanges(db: Database, wanted: Filter, *, limit: int, cursor: int | None) -
     }
 
 
+def exchange_row(db: Database, exchange_id: str) -> dict[str, Any] | None:
+    """Return one exchange as its row has it, None where there is none."""
+    row = db.execute("SELECT * FROM exchanges WHERE id = ?", [exchange_id]).fetchone()
+    return None if row is None else dict(row)
+
+
+def exchange_ids(db: Database, beginning: str, *, limit: int) -> list[str]:
+    """Return the IDs of exchanges that begin so."""
+    sql = "SELECT id FROM exchanges WHERE id >= ? AND id < ? ORDER BY id LIMIT ?"
+    return [row[0] for row in db.execute(sql, [beginning, beginning + "\x7f", limit]).fetchall()]
+
+
 def exchange(db: Database, exchange_id: str) -> dict[str, Any] | None:
     """Return one exchange with its headers and bodies as text, None where there is none."""
-    row = next(iter(db.execute("SELECT * FROM exchanges WHERE id = ?", [exchange_id]).fetchall()), None)
+    row = exchange_row(db, exchange_id)
     if row is None:
         return None
-    found = {name: value for name, value in dict(row).items() if name not in {"seq", "size"}}
+    found = {name: value for name, value in row.items() if name not in {"seq", "size"}}
     for name in _HEADERS:
         if found[name] is not None:
             found[name] = [
@@ -97,14 +111,28 @@ def runs(db: Database) -> list[dict[str, Any]]:
     return [dict(row) for row in db.execute(sql).fetchall()]
 
 
-def run_summary(db: Database, run: str) -> dict[str, Any] | None:
-    """Return a run's counts by status, cache and outcome; None where it is unknown."""
-    found: dict[str, Any] = {"run": run, "exchanges": 0}
-    for column in ("status", "cache", "outcome", "error"):
-        sql = f"SELECT {column}, count(*) FROM exchanges WHERE run = ? AND {column} IS NOT NULL GROUP BY {column}"
-        found[column] = {str(value): count for value, count in db.execute(sql, [run]).fetchall()}
-    found["exchanges"] = db.execute("SELECT count(*) FROM exchanges WHERE run = ?", [run]).fetchone()[0]
-    return found if found["exchanges"] else None
+def run_summary(db: Database, run: str, number: int | None = None) -> dict[str, Any] | None:
+    """Return a run's counts by status, cache, outcome and error, of one pass or of all; None where it has no exchange.
+
+    Reads the run's rows through their index.
+    """
+    where = "run = ?"
+    values: list[Any] = [run]
+    if db.execute(f"SELECT 1 FROM exchanges WHERE {where} LIMIT 1", values).fetchone() is None:
+        return None
+    if number is not None:
+        where += ' AND "pass" = ?'
+        values.append(number)
+    return {
+        "run": run,
+        "exchanges": db.execute(f"SELECT count(*) FROM exchanges WHERE {where}", values).fetchone()[0],
+        **{column: _counts(db, column, where, values) for column in COUNTED},
+    }
+
+
+def _counts(db: Database, column: str, where: str, values: list[Any]) -> dict[str, int]:
+    sql = f"SELECT {column}, count(*) FROM exchanges WHERE {where} AND {column} IS NOT NULL GROUP BY {column}"
+    return {str(value): count for value, count in db.execute(sql, values).fetchall()}
 
 
 def losses(db: Database) -> dict[str, int]:

@@ -81,6 +81,48 @@ def m001_responses_and_exchanges(db: Database) -> None:
     db.table("losses").create({"name": str, "rows": int}, pk="name", not_null={"rows"})
 
 
+@migrations()
+def m002_runs_samples_and_identities(db: Database) -> None:
+    """Runs with their sample slots, what each run used, and which model servers it saw."""
+    responses = db.table("responses")
+    for column in ("run", "identity", "asked"):
+        responses.add_column(column, str, not_null_default="")
+    responses.add_column("prompt", bytes)
+    responses.create_index(["prompt"])
+    responses.create_index(["pool"])
+    exchanges = db.table("exchanges")
+    exchanges.add_column("reason", str)
+    exchanges.add_column("pass", int, not_null_default=0)
+    db.table("runs").create(
+        {"run": str, "pass": int, "source": str, "mode": str, "bundle": str, "created_at": float},
+        pk="run",
+        not_null={"pass", "created_at"},
+    )
+    db.table("run_identities").create(
+        {"run": str, "identity": str, "server": str, "facts": str, "first_at": float},
+        pk=("run", "identity"),
+        not_null={"server", "facts", "first_at"},
+    )
+    db.table("sequences").create(
+        {"run": str, "sequence": bytes, "pass": int, "next": int}, pk=("run", "sequence"), not_null={"pass", "next"}
+    )
+    # Only samples of the current pass that are not used up: leased to a holder, or given back (no holder).
+    db.table("slots").create(
+        {"run": str, "sequence": bytes, "sample": int, "holder": str}, pk=("run", "sequence", "sample")
+    )
+    db.table("slots").create_index(["holder"])
+    db.table("uses").create(
+        {"run": str, "pass": int, "key": bytes, "pool": str, "sample": int, "asked": int, "served": int},
+        pk=("run", "pass", "key", "pool", "sample"),
+        not_null={"asked", "served"},
+    )
+    db.table("verifications").create(
+        {"id": int, "run": str, "key": bytes, "at": float, "agreed": int, "differs": str},
+        pk="id",
+        not_null={"run", "key", "at", "agreed"},
+    )
+
+
 def refuse_unknown(connection: sqlite3.Connection, path: str) -> None:
     """Read, and only read, whether this version may work on the database.
 

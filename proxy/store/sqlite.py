@@ -2,36 +2,54 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
+import threading
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
-from proxy.store.base import DEFAULT_RUN, EntryKey, ExchangeRecord, Losses, StoredResponse, StoreError
-from proxy.store.codec import pack, pack_headers, pack_optional, unpack, unpack_headers
+from proxy.store import queries, samples
+from proxy.store.base import (
+    DEFAULT_RUN,
+    EntryKey,
+    ExchangeRecord,
+    Lease,
+    Losses,
+    RunState,
+    Sequence,
+    StoredResponse,
+    StoreError,
+)
+from proxy.store.codec import pack_headers, pack_optional
 from proxy.store.location import folder_lock, prepare_file
 from proxy.store.retention import Retention, enforce
+from proxy.store.rows import read_response, write_response
 from proxy.store.schema import migrate, refuse_unknown
+from proxy.store.workers import Worker, free
 from proxy.store.writer import Job, Writer
+
+T = TypeVar("T")
 
 _BUSY = 10.0
 """Seconds a connection waits for another process's transaction."""
 
-_GET = """SELECT status, headers, body, route, request, upstream_ms, created_at FROM responses
-WHERE key = ? AND pool = ? AND sample = ? AND shape = ?"""
-_NEXT_SAMPLE = "SELECT coalesce(max(sample) + 1, 0) FROM responses WHERE key = ? AND pool = ?"
-_PUT = """INSERT INTO responses
-(key, pool, sample, shape, route, status, upstream_ms, created_at, size, headers, request, body)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (key, pool, sample, shape) DO NOTHING"""
-_APPEND = """INSERT OR IGNORE INTO exchanges
-(id, run, started_at, method, path, route, status, cache, cache_key, sample, outcome, error, duration_ms, upstream_ms,
-size, request_headers, request_body, sent_body, response_headers, response_body)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+
+_Counts = dict[tuple[str, tuple[bytes, str, int]], list[int]]
+"""Run and place of an answer -> how often it was asked for, and served."""
+
+
+class _Unwritten(NamedTuple):
+    """An answer on its way to the database."""
+
+    response: StoredResponse
+    replaces: bool
 
 
 class SqliteStore:
-    """A `ResponseStore` and an `ExchangeLog` in one file.
+    """A `ResponseStore`, a `RunStore` and an `ExchangeLog` in one file.
 
     Args:
         path: the database file; it and its folder are created for their owner alone.
@@ -43,8 +61,13 @@ class SqliteStore:
 
     def __init__(self, path: Path, retention: Retention = Retention()) -> None:  # noqa: B008 - frozen
         self.path = path
-        self._unwritten: dict[EntryKey, StoredResponse] = {}
-        self._writer = Writer(lambda connection: enforce(connection, retention))
+        self._unwritten: dict[EntryKey, _Unwritten] = {}
+        self._worker = Worker(path)
+        self._retention = retention
+        self._leases = 0
+        self._counts: _Counts | None = None  # what the next batch will add
+        self._counting = threading.Lock()  # protects _counts and what is in it
+        self._writer = Writer(self._housekeep)
 
     def open(self) -> None:
         """Check, create or migrate the file, and start the writer."""
@@ -54,9 +77,14 @@ class SqliteStore:
                 refuse_unknown(connection, str(self.path))
                 connection.execute("PRAGMA journal_mode = WAL")
                 migrate(connection)
+            self._worker.open()
             self._reader = self._connect()
             self._reader.execute("PRAGMA query_only = 1")
             self._writer.start(self._connect())
+        except OSError as error:
+            raise StoreError(
+                f"store: {self.path.parent} cannot be written ({error.strerror}); name another place"
+            ) from None
         except sqlite3.OperationalError as error:
             raise StoreError(
                 f"store: {self.path} cannot be used ({error}); stop what else holds it or make room on its disk, or"
@@ -70,8 +98,10 @@ class SqliteStore:
 
     def close(self) -> None:
         """Write what is queued and close every connection."""
+        self._writer.submit(Job(lambda connection: free(connection, self._worker.name), 0, is_log=False))
         self._writer.close()
         self._reader.close()
+        self._worker.close()
 
     @property
     def losses(self) -> Losses:
@@ -86,23 +116,119 @@ class SqliteStore:
         """Return the answer kept there; None where there is none, or where it cannot be read (counted)."""
         await self._writer.room()
         unwritten = self._unwritten.get(at)
-        if unwritten is not None:
-            return unwritten
+        if unwritten is not None and unwritten.replaces:
+            return unwritten.response
         try:
-            row = self._reader.execute(_GET, at).fetchone()
-            return None if row is None else _response(*row)
+            row = self._reader.execute(queries.GET, at).fetchone()
+            if row is not None:
+                return read_response(row)
         except (sqlite3.Error, ValueError) as error:
             self._writer.count_failed_read(error)
-            return None
+        return None if unwritten is None else unwritten.response
 
-    def put(self, at: EntryKey, response: StoredResponse, /) -> None:
-        """Keep an answer; what is there already stays."""
-        settled = None
-        if at.sample is not None:
-            self._unwritten.setdefault(at, response)
-            settled = partial(self._unwritten.pop, at, None)
-        size = len(response.body) + len(response.request)
-        self._writer.submit(Job(lambda connection: _put(connection, at, response), size, is_log=False, settled=settled))
+    async def others(self, at: EntryKey, /) -> list[tuple[str, StoredResponse]]:
+        """Return the answer in other shapes; those that cannot be read are left out (counted)."""
+        found = [
+            (kept.shape, unwritten.response)
+            for kept, unwritten in list(self._unwritten.items())  # the writer's thread takes out what is written
+            if kept[:3] == at[:3] and kept.shape != at.shape
+        ]
+        try:
+            found += [(row[0], read_response(row[1:])) for row in self._reader.execute(queries.OTHERS, at)]
+        except (sqlite3.Error, ValueError) as error:
+            self._writer.count_failed_read(error)
+        return found
+
+    def put(self, at: EntryKey, response: StoredResponse, /, *, replace: bool = False) -> None:
+        """Keep an answer; what is there already stays, unless it is to be replaced."""
+        self._submit(at, _Unwritten(response, replace), lambda db: write_response(db, at, response, replace=replace))
+
+    async def run(self, name: str, /) -> RunState:
+        """Return the run's state; one that is not there, or cannot be read (counted), is as new."""
+        try:
+            return samples.run_state(self._reader, name)
+        except sqlite3.Error as error:
+            self._writer.count_failed_read(error)
+            return RunState()
+
+    async def take(self, of: Sequence, /) -> Lease:
+        """Lease the next sample of the run. Raises StoreError where that cannot be written."""
+        self._leases += 1
+        holder = f"{self._worker.name}-{self._leases}"
+        leasing = self._writer.transact(lambda connection: samples.take(connection, of, holder))
+        try:
+            return await asyncio.shield(leasing)
+        except asyncio.CancelledError:
+            leasing.add_done_callback(self._nobody_took)
+            raise
+
+    def _nobody_took(self, leasing: asyncio.Future[Lease]) -> None:
+        """Free what was leased to a client that has left meanwhile."""
+        if leasing.exception() is None:
+            self.settle(leasing.result(), used=False)
+
+    async def address(self, of: Sequence, sample: int, /) -> Lease:
+        """Return where a sample is that the client named itself."""
+        try:
+            return samples.address(self._reader, of, sample)
+        except sqlite3.Error as error:
+            raise StoreError(f"the store cannot be read: {error}") from None
+
+    async def identities(self, run: str, /) -> list[str]:
+        """Return the model servers that answered the run; none where they cannot be read (counted)."""
+        try:
+            return samples.identities(self._reader, run)
+        except sqlite3.Error as error:
+            self._writer.count_failed_read(error)
+            return []
+
+    def settle(
+        self,
+        lease: Lease,
+        /,
+        *,
+        used: bool,
+        answer: tuple[EntryKey, StoredResponse] | None = None,
+        replace: bool = False,
+    ) -> None:
+        """End a lease and keep its answer, in one transaction. Who takes next finds it free if it was not used."""
+
+        def write(connection: sqlite3.Connection) -> None:
+            if answer is not None:
+                write_response(connection, *answer, replace=replace)
+            samples.settle(connection, lease, used=used)
+
+        if answer is None:
+            self._writer.submit(Job(write, 0, is_log=False))
+        else:
+            at, response = answer
+            self._submit(at, _Unwritten(response, replace), write)
+        if not used:
+            self._writer.hurry_up()
+
+    def count(self, run: str, at: EntryKey, /, *, served: bool) -> None:
+        """Count that the run used an answer."""
+        with self._counting:
+            counts = self._counts
+            if counts is None:
+                counts = self._counts = {}
+                self._writer.submit(Job(partial(self._write_counts, counts), 0, is_log=False))
+            count = counts.setdefault((run, (at.key, at.pool, at.sample or 0)), [0, 0])
+            count[served] += 1
+
+    def saw(self, run: str, identity: str, server: str, facts: Mapping[str, str], /) -> None:
+        """Note which model server answered the run."""
+        row = queries.seen(run, identity, server, facts)
+        self._writer.submit(Job(lambda db: db.execute(queries.SAW, row), 0, is_log=False))
+
+    def verified(self, run: str, key: bytes, differs: str | None, /) -> None:
+        """Note that a stored answer was asked for again."""
+        row = queries.verification(run, key, differs)
+        self._writer.submit(Job(lambda db: db.execute(queries.VERIFIED, row), 0, is_log=False))
+
+    async def change(self, write: Callable[[sqlite3.Connection], T]) -> T:
+        """Return what `write` returns once its transaction is committed. Raises StoreError where it is refused."""
+        return await self._writer.transact(write)
 
     def append(self, record: ExchangeRecord, /) -> None:
         """Keep a record of an exchange, unless the writer is too far behind."""
@@ -114,31 +240,37 @@ class SqliteStore:
         """Return when everything so far is written."""
         await self._writer.flush()
 
+    def _submit(self, at: EntryKey, unwritten: _Unwritten, write: Callable[[sqlite3.Connection], object]) -> None:
+        """Queue the writing of an answer, which is there from now on."""
+
+        def settled() -> None:
+            if self._unwritten.get(at) is unwritten:
+                del self._unwritten[at]
+
+        if at.sample is not None and (unwritten.replaces or at not in self._unwritten):
+            self._unwritten[at] = unwritten
+        size = len(unwritten.response.body) + len(unwritten.response.request)
+        self._writer.submit(Job(write, size, is_log=False, settled=settled))
+
+    def _write_counts(self, counts: _Counts, connection: sqlite3.Connection) -> None:
+        with self._counting:
+            if self._counts is counts:
+                self._counts = None
+        for (run, at), (asked, served) in counts.items():
+            samples.count(connection, run, at, asked=asked, served=served)
+
+    def _housekeep(self, connection: sqlite3.Connection) -> None:
+        self._worker.bury(connection)
+        enforce(connection, self._retention)
+
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
         connection.execute("PRAGMA synchronous = NORMAL")
         return connection
 
 
-def _response(  # noqa: PLR0913, PLR0917 - the columns of _GET
-    status: int, headers: bytes, body: bytes, route: str, request: bytes, upstream_ms: float, created_at: float
-) -> StoredResponse:
-    return StoredResponse(
-        status, unpack_headers(headers), unpack(body), route, unpack(request), upstream_ms, created_at
-    )
-
-
-def _put(connection: sqlite3.Connection, at: EntryKey, response: StoredResponse) -> None:
-    packed = pack_headers(response.headers), pack(response.request), pack(response.body)
-    size = sum(len(part or b"") for part in packed)
-    facts = (response.route, response.status, response.upstream_ms, response.created_at)
-    key, pool, sample, shape = at
-    if sample is None:
-        sample = connection.execute(_NEXT_SAMPLE, (key, pool)).fetchone()[0]
-    connection.execute(_PUT, (key, pool, sample, shape, *facts, size, *packed))
-
-
 def _append(connection: sqlite3.Connection, record: ExchangeRecord) -> None:
+    run = record.run or DEFAULT_RUN
     packed = (
         pack_headers(record.request_headers),
         pack_optional(record.request_body),
@@ -147,10 +279,11 @@ def _append(connection: sqlite3.Connection, record: ExchangeRecord) -> None:
         pack_optional(record.response_body),
     )
     connection.execute(
-        _APPEND,
+        queries.APPEND,
         (
             record.id,
-            record.run or DEFAULT_RUN,
+            run,
+            samples.run_state(connection, run).number,
             record.started_at,
             record.method,
             record.path,
@@ -159,6 +292,7 @@ def _append(connection: sqlite3.Connection, record: ExchangeRecord) -> None:
             record.cache,
             record.cache_key,
             record.sample,
+            record.reason,
             record.outcome,
             record.error,
             record.duration_ms,

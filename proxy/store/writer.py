@@ -1,8 +1,12 @@
-"""The one thread that writes to a database: batches from a queue, so that no request waits for a disk."""
+"""The one thread that writes to a database: batches from a queue, so that no request waits for a disk.
+
+What a request does have to wait for (a lease) is a transaction: it is done at once, ahead of the queue.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import sqlite3
 import threading
@@ -10,8 +14,9 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
 
-from proxy.store.base import LOSSES, Losses
+from proxy.store.base import LOSSES, Losses, StoreError
 
 logger = logging.getLogger("evalside.store")
 
@@ -42,6 +47,31 @@ class Job:
     settled: Callable[[], object] | None = None
 
 
+T = TypeVar("T")
+Q = TypeVar("Q")
+
+
+class _Transaction(NamedTuple):
+    """A write that somebody waits for."""
+
+    write: Callable[[sqlite3.Connection], Any]
+    loop: asyncio.AbstractEventLoop
+    result: asyncio.Future[Any]
+
+    def tell(self, value: object, error: Exception | None) -> None:
+        """Give the result, or what went wrong, to who waits; its event loop may be gone."""
+        with contextlib.suppress(RuntimeError):
+            self.loop.call_soon_threadsafe(self._set, value, error)
+
+    def _set(self, value: object, error: Exception | None) -> None:
+        if self.result.done():  # who waited has left
+            return
+        if error is None:
+            self.result.set_result(value)
+        else:
+            self.result.set_exception(StoreError(f"the store cannot be written: {error}"))
+
+
 class Writer:
     """Owns the writing connection, and the thread it lives in.
 
@@ -52,10 +82,12 @@ class Writer:
     def __init__(self, housekeep: Callable[[sqlite3.Connection], object]) -> None:
         self._housekeep = housekeep
         self._queue: deque[Job] = deque()
+        self._transactions: deque[_Transaction] = deque()
         self._pending = {True: 0, False: 0}  # bytes queued, by is_log
         self._lock = threading.Lock()  # protects _pending, losses and _saved
         self._wake = threading.Event()
-        self._hurry = threading.Event()
+        self._armed = False  # the thread knows of the queue, and will look at it when the interval is over
+        self._hurry = False
         self._stopping = False
         self._complained: float | None = None
         self._saved = Losses()
@@ -75,13 +107,27 @@ class Writer:
                 return False
             self._pending[job.is_log] += job.size
         self._queue.append(job)
-        self._wake.set()
+        if not self._armed:
+            self._armed = True
+            self._wake.set()
         return True
+
+    def transact(self, write: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
+        """Return what `write` returns once it is committed; it does not wait for the queue, unless that is in a hurry.
+
+        Raises:
+            StoreError: the database refused it.
+        """
+        loop = asyncio.get_running_loop()
+        result: asyncio.Future[T] = loop.create_future()
+        self._transactions.append(_Transaction(write, loop, result))
+        self._wake.set()
+        return result
 
     async def room(self) -> None:
         """Wait while answers queue up faster than the disk takes them: cache rows are never shed."""
         while self._pending[False] > CACHE_BACKLOG:
-            self._hurry.set()
+            self.hurry_up()
             await asyncio.sleep(FLUSH_INTERVAL / 4)
 
     async def flush(self) -> None:
@@ -89,8 +135,13 @@ class Writer:
         loop = asyncio.get_running_loop()
         written = asyncio.Event()
         self.submit(Job(_nothing, 0, is_log=False, settled=lambda: loop.call_soon_threadsafe(written.set)))
-        self._hurry.set()
+        self.hurry_up()
         await written.wait()
+
+    def hurry_up(self) -> None:
+        """Have what is queued written now, before any transaction that is begun after this."""
+        self._hurry = True
+        self._wake.set()
 
     def unsaved(self) -> dict[str, int]:
         """Return the losses that the database's own counts do not hold yet, by name."""
@@ -106,28 +157,48 @@ class Writer:
     def close(self) -> None:
         """Write what is queued and end the thread."""
         self._stopping = True
-        self._hurry.set()
         self._wake.set()
         if self._thread is not None:
             self._thread.join()
 
     def _run(self, connection: sqlite3.Connection) -> None:
-        housekept: float | None = None
-        while not (self._stopping and not self._queue):
-            if housekept is None or time.monotonic() - housekept > HOUSEKEEPING:
-                housekept = time.monotonic()
+        housekept = due = time.monotonic() - HOUSEKEEPING
+        while not (self._stopping and not self._queue and not self._transactions):
+            now = time.monotonic()
+            if now - housekept >= HOUSEKEEPING:
+                housekept = now
                 self._guarded(lambda: self._housekeep(connection))
-            if self._wake.wait(timeout=HOUSEKEEPING):
-                self._hurry.wait(timeout=FLUSH_INTERVAL)
-                self._wake.clear()
-                self._hurry.clear()
+            self._wake.wait(timeout=max(0.0, due - now) if self._armed else HOUSEKEEPING)
+            self._wake.clear()
+            transactions = _emptied(self._transactions)
+            if not self._hurry:
+                self._transact_all(connection, transactions)
+                transactions = []
+            if self._hurry or self._stopping or (self._armed and time.monotonic() >= due):
+                self._hurry = self._armed = False  # before the queue is emptied: what comes now arms it anew
                 self._write_all(connection)
+                due = time.monotonic() + FLUSH_INTERVAL
+            self._transact_all(connection, transactions)
         self._guarded(connection.close)
 
+    def _transact_all(self, connection: sqlite3.Connection, batch: list[_Transaction]) -> None:
+        """Commit the transactions together; where one fails, each alone."""
+        if not batch:
+            return
+        results: list[Any] = []
+        error = self._commit(connection, [Job(_recorded(item, results), 0, is_log=False) for item in batch])
+        if error is None:
+            for item, result in zip(batch, results, strict=True):
+                item.tell(result, None)
+        elif len(batch) == 1 or _is_locked(error):  # each alone would wait as long as all together
+            for item in batch:
+                item.tell(None, error)
+        else:
+            for item in batch:
+                self._transact_all(connection, [item])
+
     def _write_all(self, connection: sqlite3.Connection) -> None:
-        batch = []
-        while self._queue:
-            batch.append(self._queue.popleft())
+        batch = _emptied(self._queue)
         if batch:
             self._write_batch(connection, batch)
         with self._lock:
@@ -199,6 +270,21 @@ class Writer:
             with self._lock:
                 for name, count in grown.items():
                     setattr(self._saved, name, getattr(self._saved, name) + count)
+
+
+def _emptied(queue: deque[Q]) -> list[Q]:
+    """Take out what is in a queue now; others append to it meanwhile."""
+    taken = []
+    while queue:
+        taken.append(queue.popleft())
+    return taken
+
+
+def _recorded(transaction: _Transaction, results: list[Any]) -> Callable[[sqlite3.Connection], None]:
+    def write(connection: sqlite3.Connection) -> None:
+        results.append(transaction.write(connection))
+
+    return write
 
 
 def _nothing(connection: sqlite3.Connection) -> None:

@@ -1,11 +1,13 @@
 """Contract suites: subclass one in a test module, give it what to test, and pytest runs the contract on it.
 
-    class TestMyStore(ResponseStoreContract, ExchangeLogContract):
+    class TestMyStore(ResponseStoreContract, RunStoreContract, ExchangeLogContract):
         @asynccontextmanager
         async def opened(self, folder):                 # a store that keeps its data in `folder`
             yield MyStore(folder)
 
         async def records(self, store): ...             # the ids in its log, oldest first
+
+        async def new_pass(self, store, run, source=None, mode=None): ...
 
     class TestMyInterceptor(InterceptorContract):
         plugin = my_package.PLUGIN
@@ -25,13 +27,15 @@ from typing import Any, ClassVar
 import pytest
 from pydantic import ValidationError
 
+from proxy.cache.identities import Always
 from proxy.core.errors import UpstreamUnreachable
 from proxy.core.http import Exchange, Payload, Request, Response
 from proxy.core.redact import Redactor
 from proxy.core.stream import ByteStream, Outcome
 from proxy.interceptors.base import ModelNames, Plugin, Services
-from proxy.store.base import POOLED, EntryKey, ExchangeRecord, StoredResponse
+from proxy.store.base import POOLED, EntryKey, ExchangeRecord, Lease, RunState, Sequence, StoredResponse
 from proxy.store.memory import MemoryStore
+from proxy.wire.identity import Identity
 
 KEY = bytes(range(32))
 FIRST = EntryKey(KEY, POOLED, 0, "plain")
@@ -117,6 +121,150 @@ class ResponseStoreContract(_StoreContract):
             assert await store.get(FIRST) == answer()
 
 
+SAMPLED = Sequence("run", "0123abcd", KEY)
+
+
+class RunStoreContract(_StoreContract):
+    """What the pipeline relies on in a `RunStore`."""
+
+    @abstractmethod
+    async def new_pass(self, store: Any, run: str, source: str | None = None, mode: str | None = None) -> None:
+        """Begin the run's next pass; one that is not there is made, from `source` where one is given."""
+
+    async def use(self, store: Any, of: Sequence = SAMPLED, body: bytes | None = None) -> int:
+        """Take the next sample and use it up, with an answer to keep where there is one; return its index."""
+        lease: Lease = await store.take(of)
+        at = EntryKey(of.key, lease.pool, lease.sample, "plain")
+        store.settle(lease, used=True, answer=None if body is None else (at, answer(body)))
+        await store.flush()
+        return lease.sample
+
+    async def kept(self, store: Any, lease: Lease) -> bytes | None:
+        """Return the body of the answer of a lease, wherever it is."""
+        for pool in lease.pools:
+            found = await store.get(EntryKey(lease.of.key, pool, lease.sample, "plain"))
+            if found is not None:
+                return bytes(found.body)
+        return None
+
+    async def test_a_run_that_is_not_there_is_as_new(self, tmp_path: Path) -> None:
+        async with self.opened(tmp_path) as store:
+            assert await store.run("run") == RunState(0, None, None)
+            assert await store.identities("run") == []
+
+    async def test_samples_are_leased_in_order(self, tmp_path: Path) -> None:
+        async with self.opened(tmp_path) as store:
+            leases = [await store.take(SAMPLED) for _ in range(3)]
+            assert [lease.sample for lease in leases] == [0, 1, 2]
+            assert len({lease.holder for lease in leases}) == 3
+            for other in (
+                SAMPLED._replace(run="other"),
+                SAMPLED._replace(received="0"),
+                SAMPLED._replace(key=bytes(32)),
+            ):
+                assert (await store.take(other)).sample == 0
+
+    async def test_the_lowest_sample_that_was_given_back_comes_first(self, tmp_path: Path) -> None:
+        async with self.opened(tmp_path) as store:
+            leases = [await store.take(SAMPLED) for _ in range(4)]
+            for lease in (leases[2], leases[1]):
+                store.settle(lease, used=False)
+            assert [(await store.take(SAMPLED)).sample for _ in range(3)] == [1, 2, 4]
+
+    async def test_a_sample_that_is_used_up_comes_once_in_a_pass(self, tmp_path: Path) -> None:
+        async with self.opened(tmp_path) as store:
+            assert [await self.use(store, body=b"%d" % number) for number in range(3)] == [0, 1, 2]
+
+    async def test_a_new_pass_replays_in_order_and_goes_on(self, tmp_path: Path) -> None:
+        async with self.opened(tmp_path) as store:
+            for number in range(3):
+                await self.use(store, body=b"%d" % number)
+            await self.new_pass(store, "run", mode="read")
+            assert await store.run("run") == RunState(1, None, "read")
+            leases = [await store.take(SAMPLED) for _ in range(4)]
+            assert [await self.kept(store, lease) for lease in leases] == [b"0", b"1", b"2", None]
+            await self.new_pass(store, "run")
+            assert await store.run("run") == RunState(2, None, "read")
+
+    async def test_what_was_leased_in_an_earlier_pass_changes_nothing_in_this_one(self, tmp_path: Path) -> None:
+        async with self.opened(tmp_path) as store:
+            old = await store.take(SAMPLED)
+            await self.new_pass(store, "run")
+            new = await store.take(SAMPLED)
+            store.settle(old, used=False)
+            assert (new.sample, (await store.take(SAMPLED)).sample) == (0, 1)
+
+    async def test_a_replay_skips_holes_and_fills_them_at_last(self, tmp_path: Path) -> None:
+        async with self.opened(tmp_path) as store:
+            for number in range(5):
+                await self.use(store, body=None if number in {0, 2} else b"%d" % number)
+            await self.new_pass(store, "run")
+            assert [(await store.take(SAMPLED)).sample for _ in range(6)] == [1, 3, 4, 0, 2, 5]
+
+    async def test_a_sample_that_is_given_back_with_its_answer_is_the_next(self, tmp_path: Path) -> None:
+        async with self.opened(tmp_path) as store:
+            first, second = await store.take(SAMPLED), await store.take(SAMPLED)
+            store.settle(first, used=False)
+            at = EntryKey(KEY, second.pool, second.sample, "plain")
+            store.settle(second, used=False, answer=(at, answer(b"kept")))
+            assert await self.kept(store, second) == b"kept"
+            assert [(await store.take(SAMPLED)).sample for _ in range(3)] == [1, 0, 2]  # what is answered comes first
+
+    async def test_an_address_leases_nothing(self, tmp_path: Path) -> None:
+        async with self.opened(tmp_path) as store:
+            addressed = await store.address(SAMPLED, 7)
+            taken = await store.take(SAMPLED)
+            assert (addressed.sample, addressed.of, addressed.pools) == (7, SAMPLED, taken.pools)
+            again = await store.address(SAMPLED, 0)
+            store.settle(again, used=False)
+            store.settle(again, used=True)
+            assert (await store.take(SAMPLED)).sample == 1
+
+    async def test_a_run_replays_those_it_was_made_from_and_keeps_its_own(self, tmp_path: Path) -> None:
+        async with self.opened(tmp_path) as store:
+            for number in range(2):
+                await self.use(store, body=b"a%d" % number)
+            await self.new_pass(store, "b", source="run")
+            assert await store.run("b") == RunState(0, "run", None)
+            heir = SAMPLED._replace(run="b")
+            assert [await self.use(store, heir), await self.use(store, heir)] == [0, 1]
+            assert await self.use(store, heir, b"b2") == 2
+            assert await self.use(store, body=b"a2") == 2
+            await self.new_pass(store, "b")
+            leases = [await store.take(heir) for _ in range(4)]
+            assert [await self.kept(store, lease) for lease in leases] == [b"a0", b"a1", b"b2", None]
+
+    async def test_an_answer_is_only_replaced_where_that_is_meant(self, tmp_path: Path) -> None:
+        async with self.opened(tmp_path) as store:
+            for body, replace, expected in ((b"1", False, b"1"), (b"2", False, b"1"), (b"3", True, b"3")):
+                lease = await store.address(SAMPLED, 0)
+                at = EntryKey(KEY, lease.pool, 0, "plain")
+                store.settle(lease, used=True, answer=(at, answer(body)), replace=replace)
+                assert await self.kept(store, lease) == expected
+                await store.flush()
+                assert await self.kept(store, lease) == expected
+
+    async def test_the_model_servers_of_a_run_and_of_those_it_was_made_from(self, tmp_path: Path) -> None:
+        async with self.opened(tmp_path) as store:
+            for name in ("x", "y", "x"):
+                store.saw("run", name, "vllm", {"version": "1"})
+            await self.new_pass(store, "b", source="run")
+            store.saw("b", "z", "vllm", {})
+            await store.flush()
+            assert await store.identities("run") == ["y", "x"]
+            assert await store.identities("b") == ["z", "y", "x"]
+            assert await store.identities("new") == ["z", "y", "x"]  # whatever there is
+
+    async def test_leases_of_a_store_that_was_closed_are_free(self, tmp_path: Path) -> None:
+        if not self.persistent:
+            pytest.skip("it forgets at exit")
+        async with self.opened(tmp_path) as store:
+            await self.use(store, body=b"0")
+            assert (await store.take(SAMPLED)).sample == 1
+        async with self.opened(tmp_path) as store:
+            assert [(await store.take(SAMPLED)).sample for _ in range(2)] == [1, 2]
+
+
 class ExchangeLogContract(_StoreContract):
     """What the pipeline relies on in an `ExchangeLog`."""
 
@@ -161,7 +309,7 @@ class InterceptorContract:
     def services(self) -> Services:
         """Return what the interceptor is built with."""
         store = MemoryStore()
-        return Services(lambda folder: store, store, "http://model/v1", ModelNames(), Redactor())
+        return Services(lambda folder: store, store, Always(Identity("http://model/v1")), ModelNames(), Redactor())
 
     def exchange(self) -> Exchange:
         """Return a request as it comes in."""

@@ -15,6 +15,7 @@ from proxy.testing.model import Model, ModelOptions
 from proxy.testing.recording import RecordedRequest, Recorder
 from proxy.testing.replies import Fault, Reply
 from proxy.testing.routes.table import answer as default_answer
+from proxy.wire.identity import PATHS
 
 logger = logging.getLogger(__name__)
 
@@ -193,7 +194,11 @@ class ModelServer:
     # -- what a test scripts -------------------------------------------------------------------------------------------
 
     def enqueue(self, *replies: Reply) -> None:
-        """The next requests, whatever their path, get these replies, one each; then the rules and defaults hold."""
+        """The next requests, whatever their path, get these replies, one each; then the rules and defaults hold.
+
+        A GET that asks what server this is (`/v1/models`, `/props`, `/metrics`, …) uses none of them up: a sidecar asks
+        when it likes. `on` scripts those.
+        """
         self._queue.extend(replies)
 
     def on(self, path: str, rule: Rule | None) -> None:
@@ -222,7 +227,7 @@ class ModelServer:
         await asyncio.gather(*(connection.shut_down() for connection in context.connections))
 
     def _decide(self, request: RecordedRequest) -> Reply:
-        if self._queue:
+        if self._queue and not _asks_who(request):
             return self._queue.popleft()
         rule = self._rules.get(request.path)
         if isinstance(rule, Reply):
@@ -238,7 +243,11 @@ class ModelServer:
         return default_answer(self.model, request, self._context.busy)
 
     def _decide_early(self, request: RecordedRequest) -> Reply | None:
-        if self._queue:
+        if self._queue and not _asks_who(request):
             return self._queue.popleft() if self._queue[0].fault is Fault.ANSWER_BEFORE_BODY else None
         rule = self._rules.get(request.path) if self._rules else None
         return rule if isinstance(rule, Reply) and rule.fault is Fault.ANSWER_BEFORE_BODY else None
+
+
+def _asks_who(request: RecordedRequest) -> bool:
+    return request.method == "GET" and request.path.encode() in PATHS

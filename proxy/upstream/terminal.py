@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 import httpx
@@ -27,6 +27,7 @@ from proxy.wire.sse import is_event_stream
 _OURS = frozenset({b"host", b"content-length", b"expect"})
 """Request fields that are written anew: the upstream's host, the length of what is sent, no 100-continue."""
 
+_AWAY = frozenset({502, 503, 504})
 _BODYLESS = frozenset({"GET", "HEAD", "DELETE", "OPTIONS", "TRACE"})
 
 
@@ -55,7 +56,9 @@ class Upstream:
         address: Address,
         timeouts: Timeouts = Timeouts(),
         api_key: str | None = None,
+        on_contact: Callable[[], None] | None = None,
     ) -> None:
+        """`on_contact` is called when an answer's headers arrive, unless a gateway says that the server is away."""
         self._transport = transport
         self._address = address
         self._timeouts = timeouts
@@ -63,6 +66,7 @@ class Upstream:
         self._host = address.host.encode()
         self._authorization = b"Bearer " + api_key.encode() if api_key else None
         self._timeout = {"connect": timeouts.connect}
+        self._on_contact = on_contact
 
     async def __call__(self, exchange: Exchange) -> Response:
         """Send the exchange's request and return the response at its headers, or whole where it is not a stream."""
@@ -75,6 +79,8 @@ class Upstream:
             raise self.no_first_byte() from None
         except httpx.TransportError as error:
             raise self.explained(error) from error
+        if self._on_contact is not None and answer.status_code not in _AWAY:
+            self._on_contact()
         response = await self._response(exchange, answer, begin_by)
         exchange.put(UpstreamFacts(ms=(time.perf_counter() - started) * 1000))
         return response

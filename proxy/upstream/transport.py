@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import functools
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -28,9 +28,26 @@ _CONNECT_TIMEOUTS = (aiohttp.ConnectionTimeoutError,)
 
 
 class _Watched(ResponseHandler):
-    """A connection whose errors tell whether any byte of the answer had arrived; aiohttp's own do not."""
+    """A connection whose errors tell whether any byte of the answer had arrived; aiohttp's own do not.
+
+    `on_lapse` is called when the server ends it while nothing is asked and nothing had announced the end.
+    """
 
     answer_begun = False
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, on_lapse: Callable[[], None]) -> None:
+        super().__init__(loop)
+        self._on_lapse = on_lapse
+
+    def eof_received(self) -> None:
+        if not self.should_close:
+            self._on_lapse()
+        super().eof_received()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        if exc is not None and not self.should_close:
+            self._on_lapse()
+        super().connection_lost(exc)
 
     def set_response_params(self, **options: Any) -> None:
         self.answer_begun = False
@@ -63,7 +80,10 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         httpx.ReadError: the connection broke.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_doubt: Callable[[], None] | None = None, on_lapse: Callable[[], None] | None = None) -> None:
+        """`on_doubt` is called when a connection fails, `on_lapse` when the server ends an idle one."""
+        self.on_doubt = on_doubt or _ignore
+        self.on_lapse = on_lapse or _ignore
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> AiohttpTransport:
@@ -74,7 +94,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             keepalive_timeout=_IDLE,
             socket_factory=_keepalive_socket,
         )
-        watched = functools.partial(_Watched, loop=asyncio.get_running_loop())
+        watched = functools.partial(_Watched, asyncio.get_running_loop(), self._lapsed)
         connector._factory = watched  # type: ignore[assignment]  # noqa: SLF001
         self._session = aiohttp.ClientSession(
             connector=connector,
@@ -88,6 +108,9 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         # aiohttp would send idempotent requests again on fresh connections too; the rule here is ours.
         self._session._retry_connection = False  # noqa: SLF001
         return self
+
+    def _lapsed(self) -> None:
+        self.on_lapse()  # looked up late, because it may be set after the transport is open
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -125,13 +148,15 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
                 trace_request_ctx=connection,
             )
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+            if not isinstance(error, ValueError):  # those never reached the server
+                self.on_doubt()
             if connection.reused and _no_byte_arrived(error):
                 raise _DeadConnection from error
             raise _mapped(error, request) from error
         return httpx.Response(
             response.status,
             headers=response.raw_headers,
-            stream=_Body(response, request),
+            stream=_Body(response, request, self.on_doubt),
             extensions={"reason_phrase": (response.reason or "").encode("latin-1", "replace")},
         )
 
@@ -139,18 +164,24 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
 class _Body(httpx.AsyncByteStream):
     """The raw body, as it arrives. Reading is pulled by the client, so a slow one holds the server back."""
 
-    def __init__(self, response: aiohttp.ClientResponse, request: httpx.Request) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, request: httpx.Request, on_doubt: Callable[[], None]) -> None:
         self._response = response
         self._request = request
+        self._on_doubt = on_doubt
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 
     async def __anext__(self) -> bytes:
+        content = self._response.content
         try:
-            chunk = await self._response.content.readany()
+            chunk = await content.readany()
         except (aiohttp.ClientError, HttpProcessingError, OSError, TimeoutError) as error:
-            raise _mapped(error, self._request) from error
+            self._on_doubt()
+            # aiohttp raises before it has handed out what arrived until then; that is the client's all the same.
+            chunk = content._read_nowait(-1)  # noqa: SLF001
+            if not chunk:
+                raise _mapped(error, self._request) from error
         if not chunk:
             raise StopAsyncIteration
         return chunk
@@ -161,6 +192,10 @@ class _Body(httpx.AsyncByteStream):
             self._response.release()
         else:
             self._response.close()
+
+
+def _ignore() -> None:
+    """Nobody wants to know."""
 
 
 async def _mark_reused(session: Any, context: SimpleNamespace, params: Any) -> None:

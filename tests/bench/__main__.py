@@ -1,4 +1,4 @@
-"""`make bench`: what the sidecar costs, beside the bare model server and a bare relay, in alternating rounds."""
+"""`make bench`: what the sidecar costs beside the bare model server and a bare relay, and what a full store costs."""
 
 import argparse
 import json
@@ -17,7 +17,7 @@ from rich.table import Table
 
 from harness.api import ApiEndpoint
 from harness.proxy_process import Sidecar
-from tests.bench import load, transports
+from tests.bench import load, store, transports
 
 PIPELINES: dict[str, list[object] | None] = {"bare relay": [], "default pipeline": None}
 
@@ -46,9 +46,13 @@ def main() -> int:
             urls[name] = stack.enter_context(sidecar).url
         rates = _rates(urls, folder, options)
         costs = transports.measure(upstream, rounds=options.rounds)
-    _report(rates, costs)
+        hits = store.measure(
+            upstream, folder, rounds=options.rounds, seconds=options.seconds, connections=options.connections
+        )
+    _report(rates, costs, hits)
     if options.json is not None:
-        options.json.write_text(json.dumps({"requests_per_second": rates, "transport_cpu_us": costs}, indent=2))
+        found = {"requests_per_second": rates, "transport_cpu_us": costs, "hits_per_second": hits}
+        options.json.write_text(json.dumps(found, indent=2))
     return 0
 
 
@@ -71,8 +75,7 @@ def _rates(urls: dict[str, str], folder: Path, options: argparse.Namespace) -> d
                 found = load.run(
                     url,
                     folder,
-                    unique=workload == "unique requests",
-                    salt=f"{os.getpid()}-{number}",
+                    load.Asking(f"{os.getpid()}-{number}", cycle=None if workload == "unique requests" else 1),
                     seconds=options.seconds,
                     connections=options.connections,
                 )
@@ -82,7 +85,9 @@ def _rates(urls: dict[str, str], folder: Path, options: argparse.Namespace) -> d
     return rates
 
 
-def _report(rates: dict[str, dict[str, list[float]]], costs: dict[int, dict[str, list[float]]]) -> None:
+def _report(
+    rates: dict[str, dict[str, list[float]]], costs: dict[int, dict[str, list[float]]], hits: dict[str, list[float]]
+) -> None:
     console = Console(width=110)
     columns = ("workload", "server", "of direct", "of the bare relay", "spread of the rounds")
     table = Table(*columns, title="Throughput, median")
@@ -98,6 +103,11 @@ def _report(rates: dict[str, dict[str, list[float]]], costs: dict[int, dict[str,
         ratios = [theirs / ours for theirs, ours in zip(times["httpx"], times["aiohttp"], strict=True)]
         table.add_row(str(concurrency), f"{median(ratios):.1f}", f"{min(ratios):.1f} to {max(ratios):.1f}")
     console.print(table)
+    ratios = [full / empty for full, empty in zip(hits[store.FULL], hits[store.EMPTY], strict=True)]
+    console.print(
+        f"Hits from a store of {store.FULL} are {median(ratios):.3f} times as fast as from an {store.EMPTY}"
+        f" ({min(ratios):.3f} to {max(ratios):.3f} in {len(ratios)} rounds)."
+    )
 
 
 if __name__ == "__main__":

@@ -68,6 +68,11 @@ class Sidecar:
         return len(self.server.generation_requests)
 
     @property
+    def posts(self) -> int:
+        """Requests that ask for something, on whatever route; what looks after the server's identity are GETs."""
+        return sum(request.method == "POST" for request in self.server.requests)
+
+    @property
     def last(self) -> Any:
         return self.server.generation_requests[-1].json
 

@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 
+from proxy.store.reading import reading
 from proxy.testing import Fault, ModelServer, Reply
 from tests.contract.sidecar import CHAT, Sidecar, chat, sidecar
 
@@ -45,9 +46,9 @@ async def cache_of(proxy: Sidecar, body: Any, **headers: str) -> list[str | None
 )
 async def test_the_second_answer_is_the_first_without_a_call(proxy: Sidecar, path: str, body: Any) -> None:
     first = await proxy.ask(body, path)
-    calls = proxy.server.requests_total
+    calls = proxy.posts
     second = await proxy.ask(body, path)
-    assert (first.cache, second.cache, proxy.server.requests_total) == ("miss", "hit", calls)
+    assert (first.cache, second.cache, proxy.posts) == ("miss", "hit", calls)
     assert (first.status, second.status) == (200, 200)
     assert second.body == first.body
     assert second.header("content-type") == first.header("content-type")
@@ -95,27 +96,32 @@ async def test_an_unknown_mode_is_refused(proxy: Sidecar) -> None:
 
 
 @pytest.mark.parametrize("temperature", [None, False, 1e-7, 0.7, "0", ...])
-async def test_sampled_answers_are_stored_and_not_served(proxy: Sidecar, temperature: Any) -> None:
+async def test_sampled_answers_are_stored_and_not_served(tmp_path, server, temperature: Any) -> None:
     body = chat(temperature=temperature)
     if temperature is ...:
         del body["temperature"]
-    proxy.server.options.answer = None
-    assert await cache_of(proxy, body) == ["miss", "miss"]
-    await proxy.get("/-/runs")  # flushes
-    from proxy.store.reading import reading
-
-    with reading(proxy.database) as db:
+    async with sidecar(tmp_path, server, ["caching"], upstream={"namespace": "n"}) as proxy:
+        assert await cache_of(proxy, body) == ["miss", "miss"]
+        answered = (await proxy.ask(body)).status == 200
+    with reading(tmp_path / "evalside.db") as db:
         rows = db.execute("SELECT pool, sample FROM responses ORDER BY id").fetchall()
-    if (await proxy.ask(body)).status == 200:
-        assert [tuple(row) for row in rows] == [("default", 0), ("default", 1)]
+    assert [tuple(row) for row in rows] == ([("default", 0), ("default", 1), ("default", 2)] if answered else [])
 
 
-async def test_shapes_do_not_answer_each_other(proxy: Sidecar) -> None:
+async def test_an_answer_serves_other_shapes_where_nothing_is_lost(proxy: Sidecar) -> None:
     usage = chat(stream=True, stream_options={"include_usage": True})
-    for body in (chat(), STREAM, usage):
-        assert await cache_of(proxy, body) == ["miss", "hit"]
-    assert b'"usage":{' in (await proxy.ask(usage)).body.replace(b" ", b"")
-    assert proxy.calls == 3
+    assert await cache_of(proxy, chat()) == ["miss", "hit"]
+    streamed, counted = await proxy.ask(STREAM), await proxy.ask(usage)
+    assert (streamed.cache, counted.cache, proxy.calls) == ("hit", "hit", 1)
+    assert streamed.header("content-type") == "text/event-stream"
+    assert b'"usage":{' in counted.body.replace(b" ", b"")
+    assert b'"usage":{' not in streamed.body.replace(b" ", b"")
+
+
+async def test_a_stream_without_usage_serves_no_plain_request(proxy: Sidecar) -> None:
+    assert await cache_of(proxy, STREAM) == ["miss", "hit"]
+    assert await cache_of(proxy, chat()) == ["miss", "hit"]
+    assert proxy.calls == 2
 
 
 @pytest.mark.parametrize(
@@ -234,7 +240,7 @@ async def test_an_answer_whose_client_left_is_not_stored(proxy: Sidecar) -> None
         await exchange.start()
         await anext(exchange.chunks())
         exchange.disconnect()
-    assert await proxy.server.requests[0].wait_aborted()
+    assert await proxy.server.generation_requests[0].wait_aborted()
     assert await cache_of(proxy, STREAM) == ["miss", "hit"]
 
 

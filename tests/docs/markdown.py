@@ -101,6 +101,8 @@ def type_name(schema: dict[str, Any]) -> str:
         return "map of strings" if schema.get("additionalProperties") == {"type": "string"} else "map"
     bounds = {"exclusiveMinimum": ">", "minimum": "≥", "maximum": "≤"}
     limits = [f"{sign} {schema[name]:g}" for name, sign in bounds.items() if name in schema]
+    if {"minimum", "maximum"} <= schema.keys():
+        limits = [f"from {schema['minimum']:g} to {schema['maximum']:g}"]
     if schema.get("minLength"):
         limits.append("not empty")
     return " ".join([kind, *limits])

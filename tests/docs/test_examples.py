@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -45,6 +46,16 @@ def shell_lines(*programs: str) -> list:
     return found
 
 
+@pytest.mark.parametrize("kind", [["yaml"], ["json"], ["python"], SHELL])
+def test_there_are_examples(kind):
+    assert fences(*kind)  # or a test of them would be skipped without a word
+
+
+@pytest.mark.parametrize("program", ["evalside", "make", "curl", "uvicorn"])
+def test_there_are_command_lines(program):
+    assert shell_lines(program)
+
+
 @pytest.fixture(autouse=True)
 def environment(monkeypatch, tmp_path):
     """No setting of the shell, and a folder of its own."""
@@ -79,7 +90,15 @@ def test_yaml_is_a_configuration_that_starts(fence, tmp_path, monkeypatch, seed_
     path = tmp_path / "proxy.yaml"
     path.write_text(fence.text)
 
-    make_plan(load_settings(path))
+    plan = make_plan(load_settings(path))
+
+    document = yaml.safe_load(fence.text)
+    assert set(document) <= plan.settings.model_fields_set
+    listed = [item if isinstance(item, dict) else {"name": item} for item in document.get("interceptors", [])]
+    options = {entry.name: set(entry.options) for entry in plan.entries}
+    for item in listed:
+        assert (item["name"] in options) == item.get("enabled", True)
+        assert item["name"] not in options or set(item.get("config", {})) <= options[item["name"]]
 
 
 def test_the_interceptor_of_the_guide_does_what_it_says(tmp_path, seed_plugin):
@@ -109,7 +128,7 @@ def test_the_interceptor_of_the_guide_does_what_it_says(tmp_path, seed_plugin):
 
 @pytest.mark.parametrize("block", cases([fence for fence in fences("json") if "…" not in fence.text]))
 def test_json_is_json(block):
-    json.loads(block.text)
+    assert json.loads(block.text), "an empty document is no example"
 
 
 @pytest.mark.parametrize("name", ["system_message", "payload_modifier"])
@@ -161,10 +180,19 @@ def test_evalside_takes_the_command_line(line):
     words = shlex.split(line, comments=True)[1:]
     while words and re.fullmatch(r"[A-Z_]+=\S*", words[0]):
         words.pop(0)
-    [name, *arguments] = words[words.index("evalside") + 1 :] if "evalside" in words else words
+    words = words[words.index("evalside") + 1 :] if "evalside" in words else words
+    words = words[: words.index("|")] if "|" in words else words
+    known = commands()
+    length = 2 if " ".join(words[:2]) in known else 1
+    name, arguments = " ".join(words[:length]), words[length:]
 
-    command = commands()[name]
-    command.make_context(name, arguments)  # parses; raises what the command line would say
+    command = known[name]
+    context = command.make_context(name, arguments)  # parses; raises what the command line would say
+
+    written = {word.partition("=")[0] for word in arguments if word.startswith("-")}
+    told = [option for option in command.params if context.get_parameter_source(option.name).name == "COMMANDLINE"]
+    assert {flag for option in told for flag in option.opts if flag in written} == written
+    assert context.args == []
 
 
 @pytest.mark.parametrize("line", shell_lines("make"))
@@ -179,10 +207,11 @@ def test_curl_gets_an_answer(line, running):
     _, sidecar = running
     words = shlex.split(line)
     [url] = [word for word in words if word.startswith("http")]
+    method = words[words.index("-X") + 1] if "-X" in words else "POST" if "-d" in words else "GET"
     url = url.replace("http://localhost:4000", sidecar.url)
     body = words[words.index("-d") + 1] if "-d" in words else None
 
-    answer = httpx.request("POST" if body else "GET", url, content=body)
+    answer = httpx.request(method, url, content=body)
 
     assert answer.status_code == 200, answer.text
 
@@ -204,11 +233,21 @@ def test_the_request_of_the_tutorial_is_first_a_miss_then_a_hit(tmp_path):
 
 @pytest.mark.parametrize("line", shell_lines("uvicorn"))
 def test_uvicorn_is_given_variables_that_are_settings(line, monkeypatch):
+    given: dict[str, str] = {}
     for word in shlex.split(line):
         if match := re.fullmatch(r"(EVALSIDE_\w+)=(.*)", word):
-            monkeypatch.setenv(match[1], match[2])
+            given[match[1]] = match[2]
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
 
-    make_plan(load_settings())
+    settings = make_plan(load_settings()).settings
+
+    assert given
+    for name, value in given.items():
+        found: Any = settings
+        for key in name.removeprefix("EVALSIDE_").lower().split("__"):
+            found = getattr(found, key)
+        assert found == value
 
 
 def test_every_variable_named_in_the_docs_exists():
@@ -216,6 +255,7 @@ def test_every_variable_named_in_the_docs_exists():
     pages = [ROOT / "README.md", *DOCS.rglob("*.md")]
     named = {name for page in pages for name in re.findall(r"EVALSIDE_\w+", page.read_text())}
 
+    assert named
     assert named <= known
 
 
@@ -234,6 +274,7 @@ def test_every_path_of_the_tests_named_in_the_architecture_exists():
 
 def test_every_module_named_in_the_architecture_exists():
     named = set(re.findall(r"`(proxy\.\w+|harness)`", section(DOCS / "architecture.md", "## The packages")))
+    assert named
     paths = [ROOT / Path(*name.split(".")) for name in named]
 
     assert [path for path in paths if not path.is_dir() and not path.with_suffix(".py").exists()] == []

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import typer.main
 from pydantic import BaseModel, TypeAdapter
-from typer.core import TyperGroup
+from typer.core import TyperArgument, TyperGroup
 
 from harness.adapters.adapter_config import AdapterConfig, InterceptorConfig
 from harness.api import ApiEndpoint, ConfigParams, EvaluationConfig, EvaluationTarget
@@ -19,12 +19,13 @@ from harness.results import Report
 from harness.runner import SampleRecord
 from harness.tasks import TASKS
 from proxy import admin, app, cli
+from proxy.cache.keeping import _NOT_KEPT, LARGEST
 from proxy.core.errors import ProxyError
 from proxy.core.hop import HOP_BY_HOP
 from proxy.core.pipeline import Layer
-from proxy.edge.controls import CACHE, CACHE_MODES, RUN
+from proxy.edge.controls import CACHE, CACHE_MODES, RUN, SAMPLE
 from proxy.edge.gate import TOKEN_HEADER
-from proxy.interceptors.caching import _NOT_KEPT, LARGEST, CachingConfig
+from proxy.interceptors.caching import CachingConfig
 from proxy.plugins import BUILT_IN, DEFAULT, find_plugin
 from proxy.settings import CONFIG_VARIABLE, PREFIX, InterceptorSpec, Settings, _variables
 from proxy.store.base import LOSSES
@@ -190,7 +191,7 @@ class TestHeaders:
     def test_every_request_header_is_listed(self):
         rows = table(self.page, "## Request")
 
-        assert set(column(rows, "header")) == {name.decode() for name in (RUN, CACHE, TOKEN_HEADER)}
+        assert set(column(rows, "header")) == {name.decode() for name in (RUN, CACHE, SAMPLE, TOKEN_HEADER)}
         [modes] = [row["values"] for row in rows if code(row["header"]) == CACHE.decode()]
         assert codes(modes) == list(CACHE_MODES)
 
@@ -252,17 +253,24 @@ class TestCache:
 
 
 def commands() -> dict[str, Any]:
+    """Every command by its words; "" has the options of all."""
     if not cli.app.registered_commands or all(found.name != "run" for found in cli.app.registered_commands):
         cli._add_commands()
     group = typer.main.get_command(cli.app)
     assert isinstance(group, TyperGroup)
-    return {"": group, **group.commands}
+    found: dict[str, Any] = {"": group}
+    for name, command in group.commands.items():
+        below = command.commands if isinstance(command, TyperGroup) else {"": command}
+        found |= {f"{name} {sub}".strip(): item for sub, item in below.items()}
+    return found
 
 
 def options(command: Any) -> dict[str, str]:
     """Every option of a command in the reference's words, with its default."""
     found = {}
     for option in command.params:
+        if isinstance(option, TyperArgument):
+            continue
         names = ", ".join(f"`{name}`" for name in sorted(option.opts, key=len, reverse=True))
         default = "none" if option.default is None else f"`{option.default}`".replace("False", "false")
         found[names] = "required" if option.required else default
@@ -275,6 +283,14 @@ class TestCommandLine:
     def test_every_command_and_no_other_has_a_section(self):
         assert set(re.findall(r"^## (.+)$", self.page.read_text(), re.MULTILINE)) == set(commands()) - {""}
 
+    @pytest.mark.parametrize("name", [name for name in commands() if name])
+    def test_every_argument_is_in_the_usage_line(self, name):
+        arguments = [option for option in commands()[name].params if isinstance(option, TyperArgument)]
+        metavars = [option.metavar or option.name.upper() for option in arguments]
+
+        usage = next(iter(codes(section(self.page, f"## {name}"))), "")
+        assert not metavars or usage == " ".join(["evalside", name, *metavars])
+
     @pytest.mark.parametrize("name", list(commands()))
     def test_every_option_has_its_default(self, name):
         text = section(self.page, f"## {name}") if name else self.page.read_text().partition("\n## ")[0]
@@ -286,10 +302,24 @@ class TestCommandLine:
         assert set(TASKS) <= set(codes(section(self.page, "## run")))
 
 
+def store_tables() -> list[str]:
+    connection = sqlite3.connect(":memory:")
+    migrate(connection)
+    names = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    connection.close()
+    return [name for name in names if not name.startswith(("_", "sqlite_"))]
+
+
+TABLES = store_tables()
+
+
 class TestStore:
     page = REFERENCE / "store.md"
 
-    @pytest.mark.parametrize("name", ["responses", "exchanges", "losses"])
+    def test_every_table_and_no_other_is_listed(self):
+        assert set(re.findall(r"^### (.+)$", section(self.page, "## Schema"), re.MULTILINE)) == set(TABLES)
+
+    @pytest.mark.parametrize("name", TABLES)
     def test_every_column_is_listed(self, name):
         connection = sqlite3.connect(":memory:")
         migrate(connection)

@@ -14,8 +14,10 @@ from typer.testing import CliRunner
 
 from proxy import __version__
 from proxy import cli as cli_module
+from proxy.store.bundle.exporting import export_run
 from proxy.testing import ModelServer
 from tests.contract.sidecar import CHAT, chat
+from tests.unit.store.bundle_data import full_store
 
 ROOT = Path(__file__).parents[2]
 
@@ -35,10 +37,11 @@ def run(folder: Path, *arguments: str, **more: str) -> subprocess.CompletedProce
 class Serving:
     """`evalside serve` on an inherited socket: bound before it starts, so that there is nothing to wait for."""
 
-    def __init__(self, folder: Path, upstream: str, *arguments: str) -> None:
+    def __init__(self, folder: Path, upstream: str | None, *arguments: str) -> None:
         self.listener = socket.create_server(("127.0.0.1", 0))
         descriptor = self.listener.fileno()
-        command = [sys.executable, "-m", "proxy.cli", "serve", "-u", upstream, "--fd", str(descriptor), *arguments]
+        behind = ["-u", upstream] if upstream is not None else []
+        command = [sys.executable, "-m", "proxy.cli", "serve", *behind, "--fd", str(descriptor), *arguments]
         self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
         self.process = subprocess.Popen(
             command,
@@ -208,3 +211,41 @@ def test_a_sidecar_in_front_of_itself_is_refused(tmp_path) -> None:
     result = run(tmp_path, "serve", "-u", f"http://localhost:{port}/v1", "--port", str(port))
     assert result.returncode == 2
     assert "is this sidecar's own address" in result.stderr
+
+
+@pytest.fixture
+def bundle(tmp_path) -> Path:
+    """A run of a model server that is gone."""
+    (tmp_path / "source").mkdir()
+    store = full_store(tmp_path / "source" / "evalside.db")
+    export_run(store, "one", tmp_path / "one.evalside", pipeline={})
+    return tmp_path / "one.evalside"
+
+
+def test_a_bundle_is_replayed_from_its_start_at_each_start_without_a_model_server(tmp_path, bundle) -> None:
+    for _ in range(2):
+        with Serving(tmp_path, None, "--replay", bundle.name, "--workers", "2") as serving:
+            content = [{"role": "user", "content": "shared"}]
+            assert serving.ask(messages=content) == "hit"
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                serving.ask(messages=[{"role": "user", "content": "never asked"}])
+            assert json.load(refused.value)["error"]["code"] == "replay_miss"
+            code, errors = serving.end()
+        assert (code, "the record in one.evalside, no model server" in errors) == (0, True)
+
+
+def test_check_says_what_is_replayed_and_makes_nothing(tmp_path, bundle) -> None:
+    result = run(tmp_path, "check", "--replay", bundle.name)
+    assert result.returncode == 0, result.stderr
+    assert "upstream  the record in one.evalside, no model server" in result.stdout
+    assert not (tmp_path / ".evalside").exists()
+
+
+@pytest.mark.parametrize("command", [["check"], ["serve", "--port", "0"]])
+def test_a_bundle_that_cannot_be_replayed_is_a_message(tmp_path, command) -> None:
+    (tmp_path / "broken").write_text("no bundle")
+    broken = run(tmp_path, *command, "--replay", "broken")
+    missing = run(tmp_path, *command, "--replay", "gone")
+    assert (broken.returncode, missing.returncode) == (2, 2)
+    assert broken.stderr.startswith("error: bundle broken is damaged, cut or no bundle")
+    assert missing.stderr.startswith("error: bundle gone cannot be read (No such file or directory)")

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from proxy.settings import ConfigError, Settings, load_settings, secret
+from proxy.settings import ConfigError, OfflineSettings, Settings, load_settings, secret
 
 URL = "http://localhost:8080/v1"
 
@@ -200,3 +200,11 @@ def test_shapes_of_the_file_are_explained_in_its_own_terms(tmp_path, text, messa
     path.write_text(text)
     with pytest.raises(ConfigError, match=message):
         load_settings(path)
+
+
+def test_only_what_asks_a_model_server_needs_one(tmp_path, monkeypatch) -> None:
+    assert load_settings(None, None, OfflineSettings).upstream is None
+    with pytest.raises(ConfigError, match=r"'upstream\.url' is missing"):
+        load_settings(None, {"upstream": {"namespace": "n"}}, OfflineSettings)
+    monkeypatch.setenv("EVALSIDE_REPLAY", "a.evalside")
+    assert load_settings().replay == Path("a.evalside")

@@ -199,3 +199,39 @@ async def test_an_exchange_closes_what_it_owns_once():
     await exchange.aclose()
     assert stream.outcome is Outcome.CLIENT_GONE
     assert calls == [Outcome.CLIENT_GONE]
+
+
+async def test_a_fork_asks_the_same_and_owns_what_is_opened_for_it():
+    exchange = Exchange(make_request(), route="chat", run="r")
+    exchange.put(UpstreamFacts(1.0))
+    fork = exchange.fork()
+    assert (fork.id, fork.run, fork.route, fork.request) == (exchange.id, "r", "chat", exchange.request)
+    assert fork.get(UpstreamFacts) == UpstreamFacts(1.0)
+    stream = ByteStream(chunks_of(b"a"))
+    fork.owns(stream)
+    await exchange.aclose()
+    assert stream.outcome is None
+    await fork.aclose()
+    assert stream.outcome is Outcome.CLIENT_GONE
+
+
+def test_facts_of_a_fork_are_its_own_until_they_are_adopted():
+    exchange = Exchange(make_request(), route=None)
+    exchange.put(CacheOverride("on"))
+    fork = exchange.fork()
+    fork.put(UpstreamFacts(2.0))
+    assert exchange.get(UpstreamFacts) is None
+    exchange.adopt(fork)
+    assert exchange.get(UpstreamFacts) == UpstreamFacts(2.0)
+    assert exchange.get(CacheOverride) == CacheOverride("on")
+
+
+@pytest.mark.parametrize("outcome", list(Outcome))
+async def test_responses_that_an_exchange_owns_learn_how_it_ended(outcome):
+    exchange = Exchange(make_request(), route=None)
+    response = Response(200, [], Payload(b""))
+    calls: list[Outcome] = []
+    response.on_close(calls.append)
+    exchange.owns(response)
+    await exchange.aclose(outcome)
+    assert calls == [outcome]

@@ -22,6 +22,13 @@ def dump(path: Path) -> list[str]:
     return lines
 
 
+def tables(path: Path) -> set[str]:
+    connection = sqlite3.connect(path)
+    names = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    connection.close()
+    return names
+
+
 def test_opening_again_changes_nothing(tmp_path: Path) -> None:
     make(tmp_path / "b.db")
     before = dump(tmp_path / "b.db")
@@ -34,6 +41,9 @@ def test_a_start_that_was_killed_before_its_first_migration_is_made_good(tmp_pat
     connection.execute("CREATE TABLE _sqlite_migrations (id INTEGER PRIMARY KEY, migration_set, name, applied_at)")
     connection.close()
     make(tmp_path / "b.db")
+    make(tmp_path / "fresh.db")
+    assert tables(tmp_path / "b.db") == tables(tmp_path / "fresh.db")
+    assert "responses" in tables(tmp_path / "b.db")
 
 
 def test_processes_that_start_together_share_one_new_database(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from proxy.store import writer as writer_module
+from proxy.store.base import StoreError
 from proxy.store.reading import losses, reading
 from proxy.store.sqlite import SqliteStore
 from proxy.store.writer import Job
@@ -182,3 +183,105 @@ async def test_a_full_disk_loses_new_rows_only_and_writing_resumes(store: Sqlite
     await store.flush()
     assert ids(store.path) == ["before", "after"]
     assert await store.get(FIRST) == answer(b"before")
+
+
+class Held:
+    """Keeps the writer's thread busy, so that what is asked of it meanwhile piles up."""
+
+    def __init__(self, store: SqliteStore) -> None:
+        self._busy, self._release = threading.Event(), threading.Event()
+        self._held = store._writer.transact(self._hold)
+
+    def _hold(self, connection: sqlite3.Connection) -> None:
+        self._busy.set()
+        self._release.wait(5)
+
+    async def begun(self) -> None:
+        assert await asyncio.to_thread(self._busy.wait, 5)
+
+    async def release(self) -> None:
+        self._release.set()
+        await self._held
+
+
+async def test_a_transaction_is_done_ahead_of_the_queue(store: SqliteStore) -> None:
+    await store.flush()
+    held = Held(store)
+    await held.begun()
+    store.append(record("queued"))
+    count = store._writer.transact(lambda db: db.execute("SELECT count(*) FROM exchanges").fetchone()[0])
+    await held.release()
+    assert await count == 0
+    await store.flush()
+    assert ids(store.path) == ["queued"]
+
+
+async def test_a_transaction_behind_what_hurries_sees_it(store: SqliteStore) -> None:
+    held = Held(store)
+    await held.begun()
+    store.append(record("hurried"))
+    store._writer.hurry_up()
+    count = store._writer.transact(lambda db: db.execute("SELECT count(*) FROM exchanges").fetchone()[0])
+    await held.release()
+    assert await count == 1
+
+
+async def test_transactions_that_wait_together_are_committed_together(store: SqliteStore) -> None:
+    statements: list[str] = []
+    await store._writer.transact(lambda db: db.set_trace_callback(statements.append))
+    held = Held(store)
+    await held.begun()
+    waiting = [store._writer.transact(lambda db, number=number: number) for number in range(5)]  # type: ignore[misc]
+    await held.release()
+    assert await asyncio.gather(*waiting) == [0, 1, 2, 3, 4]
+    assert statements.count("BEGIN IMMEDIATE") == 2  # what held the thread, and the five
+
+
+async def test_one_that_fails_among_several_fails_alone(store: SqliteStore) -> None:
+    def fail(connection: sqlite3.Connection) -> None:
+        connection.execute("INSERT INTO losses (name, rows) VALUES ('half', 1)")
+        raise OverflowError("too large")
+
+    held = Held(store)
+    await held.begun()
+    waiting = [store._writer.transact(write) for write in (lambda db: "a", fail, lambda db: "b")]
+    await held.release()
+    first, failed, last = await asyncio.gather(*waiting, return_exceptions=True)
+    assert (first, last) == ("a", "b")
+    assert isinstance(failed, StoreError)
+    assert str(failed) == "the store cannot be written: too large"
+    with reading(store.path) as db:
+        assert losses(db) == {}
+
+
+async def test_a_database_that_is_locked_is_waited_for_once_and_not_for_each(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("proxy.store.sqlite._BUSY", 0.05)
+    store = SqliteStore(tmp_path / "b.db")
+    store.open()
+    await store.flush()
+    tried: list[int] = []
+    commit = store._writer._commit
+
+    def counted(connection: sqlite3.Connection, jobs: list[Job]) -> Exception | None:
+        tried.append(len(jobs))
+        return commit(connection, jobs)
+
+    monkeypatch.setattr(store._writer, "_commit", counted)
+    other = sqlite3.connect(store.path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    waiting = [store._writer.transact(lambda db: None) for _ in range(50)]
+    answers = await asyncio.gather(*waiting, return_exceptions=True)
+    assert {str(answer) for answer in answers} == {"the store cannot be written: database is locked"}
+    assert len(tried) <= 2  # what came before the thread looked, and the rest
+    other.execute("COMMIT")
+    other.close()
+    store.close()
+
+
+async def test_who_waits_may_leave(store: SqliteStore) -> None:
+    held = Held(store)
+    await held.begun()
+    waiting = store._writer.transact(lambda db: "nobody")
+    waiting.cancel()
+    await held.release()
+    assert await store._writer.transact(lambda db: "next") == "next"

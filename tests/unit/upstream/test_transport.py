@@ -109,3 +109,77 @@ async def test_health(model_server, replies, said):
         server.on(path, Reply(status))
     async with AiohttpTransport() as transport:
         assert await answers(transport, parse_address(server.url)) == said
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(fault=Fault.CLOSE_BEFORE_ANSWER),
+        Reply(fault=Fault.RESET_BEFORE_ANSWER),
+        Reply(fault=Fault.GARBAGE),
+        Reply(body=b"0123456789", fault=Fault.CLOSE_IN_BODY),
+    ],
+)
+async def test_a_connection_that_fails_is_a_doubt(model_server, reply):
+    server, doubts = model_server(), []
+    server.on("/v1/x", reply)
+    async with AiohttpTransport(on_doubt=lambda: doubts.append(1)) as transport:
+        with pytest.raises(httpx.TransportError):
+            await send(server.url, transport)
+        assert len(doubts) == 1
+        server.stop()
+        with pytest.raises(httpx.ConnectError):
+            await send(server.url, transport)
+    assert len(doubts) == 2
+
+
+async def test_a_reused_connection_that_died_is_a_doubt_too(model_server):
+    server, doubts = model_server(), []
+    server.on("/v1/x", Reply(fault=Fault.CLOSE_ON_NEXT_REQUEST))
+    async with AiohttpTransport(on_doubt=lambda: doubts.append(1)) as transport:
+        assert (await send(server.url, transport))[0] == 200
+        assert doubts == []
+        assert (await send(server.url, transport))[0] == 200
+    assert doubts == [1]
+
+
+async def test_a_request_that_cannot_be_sent_is_no_doubt(model_server):
+    server, doubts = model_server(), []
+    async with AiohttpTransport(on_doubt=lambda: doubts.append(1)) as transport:
+        with pytest.raises(httpx.LocalProtocolError):
+            await send(server.url, transport, headers=[(b"x", b"a\r\nb")])
+        assert (await send(server.url, transport))[0] == 404
+    assert doubts == []
+
+
+@pytest.mark.parametrize("reset", [False, True])
+async def test_an_idle_connection_that_the_server_ends_is_a_lapse(reset):
+    import asyncio
+    import struct
+
+    connections, lapsed = [], asyncio.Event()
+
+    async def serve(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        connections.append(writer)
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server, AiohttpTransport() as transport:
+        transport.on_lapse = lapsed.set
+        assert (await send(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", transport))[0] == 200
+        assert not lapsed.is_set()
+        [writer] = connections
+        if reset:
+            linger = struct.pack("ii", 1, 0)
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        writer.transport.abort()
+        await lapsed.wait()
+
+
+async def test_an_end_that_was_announced_is_no_lapse(model_server):
+    server, lapses = model_server(), []
+    server.on("/v1/x", Reply(body=b"x", keep_alive=False))
+    async with AiohttpTransport(on_lapse=lambda: lapses.append(1)) as transport:
+        for _ in range(3):
+            assert (await send(server.url, transport))[0] == 200
+    assert lapses == []

@@ -1,0 +1,42 @@
+"""What the cache asks of whoever knows which model server is behind the URL."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from proxy.core.http import Headers
+from proxy.wire.identity import Identity
+
+Named = Identity
+
+
+class Identities(Protocol):
+    """Knows the model server that answers now."""
+
+    async def current(self, headers: Headers, model: str | None) -> Identity | None:
+        """Return who would answer a request with these headers for this model; None where that cannot be known now."""
+
+    async def confirmed(self, before: Identity, headers: Headers, model: str | None) -> bool:
+        """Return whether a look that began after this call saw the same model server."""
+
+    def doubt(self) -> None:
+        """Have the next `current` look again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Always:
+    """The same model server for ever, or none at all: for a replay without one, and for tests."""
+
+    identity: Identity | None = None
+
+    async def current(self, headers: Headers, model: str | None) -> Identity | None:
+        """Return it."""
+        return self.identity
+
+    async def confirmed(self, before: Identity, headers: Headers, model: str | None) -> bool:
+        """Return whether `before` is it."""
+        return self.identity is not None and self.identity.name == before.name
+
+    def doubt(self) -> None:
+        """Change nothing."""

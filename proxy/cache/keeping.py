@@ -1,0 +1,225 @@
+"""Keeps complete answers, once it is known that the same model server stood before and behind them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from proxy.cache.identities import Identities
+from proxy.cache.place import Place
+from proxy.core.collect import Collector
+from proxy.core.facts import UpstreamFacts
+from proxy.core.hop import HOP_BY_HOP
+from proxy.core.http import Exchange, Headers, Response, get_header
+from proxy.core.redact import Redactor
+from proxy.core.stream import Outcome
+from proxy.store.base import DEFAULT_RUN, CacheStore, EntryKey, Lease, StoredResponse
+from proxy.wire.complete import is_complete
+from proxy.wire.encoding import decode
+from proxy.wire.identity import NAMESPACE, Identity
+from proxy.wire.sse import is_event_stream
+
+LARGEST = 64 * 1024 * 1024
+"""Bytes. A longer answer is relayed and not kept."""
+
+_SHORTEST_KEY = 24
+"""Bytes of a header that carries a real key."""
+
+_LAST_LOOK = 5.0
+"""Seconds that the answers of the last moments have to be confirmed at shutdown."""
+
+_NOT_KEPT = HOP_BY_HOP | {
+    b"age",
+    b"cf-ray",
+    b"openai-processing-ms",
+    b"content-encoding",
+    b"content-length",
+    b"date",
+    b"set-cookie",
+}
+
+
+class Completed:
+    """A tap that hands on an answer if it is complete and may be kept, and else nothing."""
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        response: Response,
+        place: Place,
+        identity: Identity,
+        *,
+        redactor: Redactor,
+        then: Callable[[StoredResponse], None],
+    ) -> None:
+        self._exchange = exchange
+        self._response = response
+        self._place = place
+        self._identity = identity
+        self._redactor = redactor
+        self._then = then
+        self._collector = Collector(LARGEST)
+        self.feed = self._collector.feed
+
+    def done(self, outcome: Outcome) -> None:
+        """Look at the whole."""
+        if outcome is not Outcome.COMPLETE or self._collector.cut:
+            return
+        headers = self._response.headers
+        body = decode(self._collector.body, get_header(headers, b"content-encoding"))
+        streamed = is_event_stream(headers)
+        document = self._exchange.request.body.json
+        if body is None or streamed != (document.get("stream") is True):
+            return
+        if not is_complete(self._place.route, document, body, streamed=streamed):
+            return
+        kept = [item for item in headers if not _is_of_the_moment(item[0].lower())]
+        if self._holds_secret(body, self._place.request, *(value for _, value in kept)):
+            return  # what is served has to be what the server said, so it cannot be kept without its secret
+        upstream = self._exchange.get(UpstreamFacts)
+        self._then(
+            StoredResponse(
+                status=200,
+                headers=kept,
+                body=body,
+                route=self._place.route,
+                request=self._place.request,
+                upstream_ms=upstream.ms if upstream is not None else 0.0,
+                created_at=time.time(),
+                run=self._exchange.run or DEFAULT_RUN,
+                source=self._place.source(self._identity.name),
+                prompt=self._place.prompt,
+            )
+        )
+
+    def _holds_secret(self, *parts: bytes) -> bool:
+        # Clients without a key send a word ("unused", "not-needed"), which an answer may well contain.
+        keys = [item for item in self._exchange.received_headers if len(item[1]) >= _SHORTEST_KEY]
+        return any(self._redactor.raw(part, keys) != part for part in parts)
+
+
+def _is_of_the_moment(name: bytes) -> bool:
+    """Return whether a header field tells of one request and would be untrue of the next."""
+    return name in _NOT_KEPT or name.startswith(b"x-ratelimit-") or name.endswith((b"request-id", b"requestid"))
+
+
+@dataclass(frozen=True, slots=True)
+class Witness:
+    """Who is asked again whether the model server is still the same."""
+
+    identity: Identity
+    headers: Headers
+    model: str | None
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    """An answer that waits for its confirmation."""
+
+    at: EntryKey
+    response: StoredResponse
+    witness: Witness
+    lease: Lease | None
+    used: bool
+    replace: bool
+    decided: asyncio.Event = field(default_factory=asyncio.Event)
+    kept: bool = False
+
+
+class Keeper:
+    """Puts answers into the store. One whose model server changed meanwhile is dropped, and counted."""
+
+    def __init__(self, store: CacheStore, identities: Identities) -> None:
+        self._store = store
+        self._identities = identities
+        self._waiting: dict[EntryKey, _Waiting] = {}
+        self._queue: list[_Waiting] = []
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self.dropped = 0
+        """Answers that were not kept because the model server was not the same before and after."""
+
+    def keep(
+        self,
+        at: EntryKey,
+        response: StoredResponse,
+        witness: Witness,
+        *,
+        lease: Lease | None = None,
+        used: bool = True,
+        replace: bool = False,
+    ) -> None:
+        """Keep an answer, at once or when it is confirmed; with a lease, the sample is settled in the same step."""
+        item = _Waiting(at, response, witness, lease, used, replace)
+        if witness.identity.server == NAMESPACE:
+            self._put(item)
+            return
+        if at.sample is not None:
+            self._waiting.setdefault(at, item)
+        self._queue.append(item)
+        self._wake.set()
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._confirm_for_ever())
+
+    async def pending(self, at: EntryKey) -> StoredResponse | None:
+        """Return an answer that is about to be kept, None where none is, or it was not confirmed."""
+        item = self._waiting.get(at)
+        if item is None:
+            return None
+        await item.decided.wait()
+        return item.response if item.kept else None
+
+    async def aclose(self) -> None:
+        """Confirm what still waits, unless the model server does not answer any more."""
+        if self._task is None:
+            return
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        try:
+            async with asyncio.timeout(_LAST_LOOK):
+                await self._confirm_all()
+        except TimeoutError:
+            for item in self._queue:
+                self._decide(item, kept=False)
+
+    async def _confirm_for_ever(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            await self._confirm_all()
+
+    async def _confirm_all(self) -> None:
+        while self._queue:
+            first = self._queue[0].witness
+            batch = [item for item in self._queue if _same(item.witness, first)]
+            kept = await self._identities.confirmed(first.identity, first.headers, first.model)
+            taken = set(map(id, batch))
+            self._queue = [item for item in self._queue if id(item) not in taken]
+            for item in batch:
+                self._decide(item, kept=kept)
+
+    def _decide(self, item: _Waiting, *, kept: bool) -> None:
+        item.kept = kept
+        if kept:
+            self._put(item)
+        else:
+            self.dropped += 1
+            if item.lease is not None:
+                self._store.settle(item.lease, used=False)  # its place is the next one's, so that a replay has no gap
+        if self._waiting.get(item.at) is item:
+            del self._waiting[item.at]
+        item.decided.set()
+
+    def _put(self, item: _Waiting) -> None:
+        if item.lease is None:
+            self._store.put(item.at, item.response, replace=item.replace)
+        else:
+            self._store.settle(item.lease, used=item.used, answer=(item.at, item.response), replace=item.replace)
+        if item.at.sample is not None:
+            self._store.count(item.response.run, item.at, served=False)
+
+
+def _same(one: Witness, other: Witness) -> bool:
+    return one.identity.name == other.identity.name and one.model == other.model

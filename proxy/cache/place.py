@@ -1,0 +1,96 @@
+"""Where the answer to a request belongs, and why some answers belong nowhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from proxy.core.http import Request
+from proxy.store.base import KeySource
+from proxy.store.keys import key_of
+from proxy.wire import routes
+from proxy.wire.key import canonical, is_deterministic, prompt_hash
+from proxy.wire.shape import shape_of
+from proxy.wire.state import remote_media, server_state
+
+
+class NotCacheable(Exception):
+    """The answer depends on more than the request; the message says on what."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What of a request counts."""
+
+    key_headers: tuple[bytes, ...]
+    """In lower case."""
+    allow_remote_media: bool = False
+    deterministic: bool = True
+    """False takes temperature 0 for sampled too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A request as the cache sees it, before it is known which model server would answer."""
+
+    route: str
+    method: str
+    path: str
+    query: str
+    headers: list[tuple[str, str]]
+    request: bytes
+    """The body in canonical form."""
+    prompt: bytes
+    deterministic: bool
+    shape: str
+    model: str | None
+
+    def source(self, identity: str) -> KeySource:
+        """Return what the key is taken from beside the body, for the model server with this identity."""
+        return KeySource(identity, self.method, self.path, self.query, self.headers)
+
+    def key(self, identity: str) -> bytes:
+        """Return the 32-byte key for the model server with this identity."""
+        return key_of(self.source(identity), self.request)
+
+
+def place_of(request: Request, route: str, rules: Rules) -> Place:
+    """Return where the answer to `request` belongs.
+
+    Raises:
+        NotCacheable: nowhere.
+    """
+    if not request.body.exact:
+        raise NotCacheable("the body is not strict JSON")
+    document = request.body.json
+    held = server_state(document)
+    if held is not None:
+        raise NotCacheable(f"'{held}' depends on state of the server")
+    remote = None if rules.allow_remote_media else remote_media(document)
+    if remote is not None:
+        raise NotCacheable(f"{remote} points at remote media (allow_remote_media)")
+    try:
+        body, prompt = canonical(document), prompt_hash(document)
+    except ValueError:
+        raise NotCacheable("the body cannot be written as JSON") from None
+    named = [(name.lower(), value) for name, value in request.headers if name.lower() in rules.key_headers]
+    named.sort(key=lambda item: item[0])  # the values of one name keep their order
+    return Place(
+        route=route,
+        method=request.method,
+        path=request.path.decode("latin-1"),
+        query=request.query.decode("latin-1"),
+        headers=[(name.decode("latin-1"), value.decode("latin-1")) for name, value in named],
+        request=body,
+        prompt=prompt,
+        deterministic=_deterministic(route, document, rules),
+        shape=shape_of(document),
+        model=document["model"] if isinstance(document.get("model"), str) else None,
+    )
+
+
+def _deterministic(route: str, document: Mapping[str, Any], rules: Rules) -> bool:
+    if route not in routes.SAMPLING:
+        return True
+    return rules.deterministic and is_deterministic(document)

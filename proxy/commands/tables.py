@@ -1,0 +1,122 @@
+"""The cache's contents as tables for people."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.filesize import decimal
+from rich.table import Table
+
+_PREVIEW = 300
+"""Characters of a body."""
+_SHORT_KEY = 12
+
+
+def show_stats(found: Mapping[str, Any]) -> None:
+    """Print what `inventory.stats` found."""
+    show_facts(
+        {
+            "answers": found["entries"],
+            "size": size(found["bytes"]),
+            "deterministic": found["pooled"],
+            "sampled": found["sampled"],
+            "oldest": moment(found["oldest"]),
+            "newest": moment(found["newest"]),
+            "asked": found["asked"],
+            "hits_served": found["served"],
+            **found["losses"],
+        }
+    )
+    for column, group in (("route", "routes"), ("identity", "identities")):
+        _table([column, "answers", "size"], [[row[column], row["entries"], size(row["bytes"])] for row in found[group]])
+    names = ["run", "source", "pass", "imported", "samples", "asked", "served"]
+    _table(names, [[row[name] for name in names] for row in found["runs"]])
+
+
+def show_list(found: Sequence[Mapping[str, Any]]) -> None:
+    """Print what `inventory.entries` found."""
+    _table(
+        ["key", "route", "shape", "pool", "sample", "run", "size", "created"],
+        [
+            [
+                item["key"][:_SHORT_KEY],
+                item["route"],
+                item["shape"],
+                item["pool"] or "deterministic",
+                item["sample"],
+                item["run"],
+                size(item["size"]),
+                moment(item["created_at"]),
+            ]
+            for item in found
+        ],
+    )
+
+
+def show_entry(item: Mapping[str, Any], *, whole: bool) -> None:
+    """Print one answer of `inventory.entry`, its bodies whole or their beginnings."""
+    show_facts(
+        {
+            **{name: item[name] for name in ("key", "route", "shape", "run", "identity", "status", "sample")},
+            "pool": item["pool"] or "deterministic",
+            "created": moment(item["created_at"]),
+            "upstream_ms": item["upstream_ms"],
+            "size": size(item["size"]),
+            "headers": "\n".join(f"{name}: {value}" for name, value in item["headers"]),
+        }
+    )
+    for name, text in (("request", item["request"]), ("answer", item["body"])):
+        show_text(name, text if whole else _beginning(text))
+
+
+def show_facts(facts: Mapping[str, Any]) -> None:
+    """Print names and values, one below the other; what is empty is left out."""
+    table = Table.grid("", "", padding=(0, 2))
+    for name, value in facts.items():
+        if value != "":
+            table.add_row(name.replace("_", " "), _printable(value))
+    _console().print(table)
+
+
+def show_text(name: str, text: str) -> None:
+    """Print a long text below its name, its lines as they are."""
+    _console().print(f"\n{name}:\n{_printable(text)}")
+
+
+def size(count: int) -> str:
+    """Return a number of bytes for people."""
+    return decimal(count)
+
+
+def moment(seconds: float | None) -> str:
+    """Return a time for people."""
+    return "" if seconds is None else time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(seconds))
+
+
+def _table(names: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    table = Table(*names, box=box.SIMPLE)
+    for row in rows:
+        table.add_row(*map(_printable, row))
+    _console().print(table)
+
+
+def _console() -> Console:
+    return Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
+
+
+def _beginning(text: str) -> str:
+    return text if len(text) <= _PREVIEW else f"{text[:_PREVIEW]}… ({len(text)} characters; --body shows them all)"
+
+
+def _printable(value: object) -> str:
+    """Return text that no terminal takes for a command: answers come from outside."""
+    if value is None or isinstance(value, bool):
+        return {None: "", True: "yes", False: "no"}[value]
+    if isinstance(value, list):
+        return ", ".join(map(_printable, value))
+    text = str(value)
+    return "".join(char if char.isprintable() or char in "\n\t" else ascii(char)[1:-1] for char in text)

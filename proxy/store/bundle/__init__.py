@@ -1,0 +1,1 @@
+"""Bundles: a run's answers as one file that another sidecar can replay. Format: docs/reference/bundles.md."""

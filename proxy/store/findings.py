@@ -1,0 +1,161 @@
+"""What the cache knows about a run that its scores do not show.
+
+A run is read through indexes: its uses in the pass, once (primary key); its identities; where at most 5000 of the
+answers it was served came from; the neighbors of at most 200 of its requests, 5000 in all, for those that differ in
+their seed alone. Verifications are read whole.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlite_utils import Database
+
+from proxy.core.document import encode, parse
+from proxy.store.codec import unpack
+from proxy.store.interval import wilson
+from proxy.store.runs import state
+
+Finding = dict[str, Any]
+"""`{"finding": name, "count": how many, "text": in words, …}`."""
+
+_EXAMPLES = 5
+_FEWEST = 5
+"""Requests that differ in their seed alone before it is said."""
+_PROMPTS = 200
+_NEIGHBORS = 5000
+_SERVED = 5000
+"""Uses whose origin is looked up; what is told of it is a share."""
+
+_USES = """SELECT sum(asked + served), sum(served), sum(pool = '' AND asked + served > 1),
+ sum(CASE WHEN pool = '' AND asked + served > 1 THEN asked + served - 1 END) FROM uses WHERE run = ? AND "pass" = ?"""
+# Keys are hashes, so that the first of them are a fair choice. A sample's run is in the name of its pool.
+_ORIGINS = f"""SELECT CASE pool WHEN '' THEN coalesce((SELECT responses.run FROM responses
+ WHERE responses.key = uses.key AND responses.pool = uses.pool AND responses.sample = uses.sample LIMIT 1), '')
+ ELSE substr(pool, 1, instr(pool || '/', '/') - 1) END AS origin, sum(served) FROM
+ (SELECT key, pool, sample, served FROM uses WHERE run = ? AND "pass" = ? AND served > 0 LIMIT {_SERVED}) AS uses
+GROUP BY origin ORDER BY 2 DESC"""
+_NEIGHBORHOODS = f"""SELECT near.key, near.route, near.request FROM
+ (SELECT DISTINCT prompt FROM (SELECT key, pool, sample FROM uses WHERE run = ? AND "pass" = ? LIMIT {_PROMPTS})
+  AS used CROSS JOIN responses USING (key, pool, sample)) AS asked
+ CROSS JOIN responses AS near WHERE near.prompt = asked.prompt AND near.run = ? LIMIT {_NEIGHBORS}"""
+_VERIFIED = "SELECT count(*), coalesce(sum(agreed), 0) FROM verifications WHERE run = ?"
+_DIFFERED = "SELECT key, at, differs FROM verifications WHERE run = ? AND NOT agreed ORDER BY id DESC LIMIT ?"
+
+
+def of_run(db: Database, run: str, number: int) -> list[Finding]:
+    """Return the findings of a run's pass; identities and verifications are those of all its passes."""
+    used, served, distinct, collapsed = db.execute(_USES, [run, number]).fetchone()
+    return [
+        *([_repeats(distinct, collapsed)] if distinct else []),
+        *([_replayed(db, run, number, of=used, served=served)] if served else []),
+        *_random_seeds(db, run, number),
+        *_mixed_identity(db, run),
+        *_verified(db, run),
+    ]
+
+
+def _repeats(distinct: int, collapsed: int) -> Finding:
+    text = (
+        f"{distinct} deterministic requests were asked more than once in this pass; {collapsed} answers are repeats"
+        " of one that was there, and say nothing about the spread of scores. Ask at a temperature above 0 for samples."
+    )
+    return {"finding": "repeats_collapsed", "count": collapsed, "distinct": distinct, "text": text}
+
+
+def _replayed(db: Database, run: str, number: int, *, of: int, served: int) -> Finding:
+    counts = {origin or "unknown": count for origin, count in db.execute(_ORIGINS, [run, number]).fetchall()}
+    shares = {origin: count / sum(counts.values()) for origin, count in counts.items()}
+    told = ", ".join(f"{share:.1%} from {_named(origin, run)}" for origin, share in shares.items())
+    text = f"{served} of {of} answers ({served / of:.1%}) were served from the cache; of these came {told}."
+    return {"finding": "replayed", "count": served, "of": of, "from": shares, "text": text}
+
+
+def _named(origin: str, run: str) -> str:
+    if origin == run:
+        return "this run itself"
+    return "answers that are deleted by now" if origin == "unknown" else f"run '{origin}'"
+
+
+def _random_seeds(db: Database, run: str, number: int) -> list[Finding]:
+    groups: dict[bytes, dict[bytes, bytes]] = defaultdict(dict)
+    for key, route, packed in db.execute(_NEIGHBORHOODS, [run, number, run]):
+        request = unpack(packed)
+        if b'"seed"' not in request:
+            continue
+        document = parse(request).value
+        if "seed" in document:
+            seed = document.pop("seed")
+            groups[route.encode() + encode(document)][key] = encode(seed)
+    found = [list(seeds.values()) for seeds in groups.values() if len(seeds) >= _FEWEST and _is_random(seeds)]
+    if not found:
+        return []
+    count = sum(map(len, found))
+    text = (
+        f"{count} requests for {len(found)} prompts (of at most {_PROMPTS} looked at) are equal but for 'seed', which"
+        " is another each time: the harness sends a random seed, so that no later pass finds them in the cache. Fix its"
+        " seed, or remove the field (payload_modifier: params_to_remove)."
+    )
+    return [{"finding": "random_seeds", "count": count, "distinct": len(found), "text": text}]
+
+
+def _is_random(seeds: dict[bytes, bytes]) -> bool:
+    """Return whether seeds repeat nowhere and do not count up: a counter starts anew with each pass, and hits."""
+    distinct = set(seeds.values())
+    if len(distinct) < len(seeds):
+        return False
+    numbers = [parse(seed).value for seed in distinct]
+    counts = all(type(number) is int for number in numbers) and max(numbers) - min(numbers) == len(numbers) - 1
+    return not counts
+
+
+def _mixed_identity(db: Database, run: str) -> list[Finding]:
+    identities = state([db], run)["identities"]
+    if len(identities) < 2:
+        return []
+    names = sorted({name for item in identities for name in item["facts"]})
+    differ = {
+        name: values for name in names if len(set(values := [item["facts"].get(name) for item in identities])) > 1
+    }
+    seen = "; ".join(f"{item['identity']} from {_time(item['first_at'])}" for item in identities)
+    text = f"{len(identities)} model servers answered this run, so that its scores are a mixture: {seen}. " + (
+        f"They differ in {', '.join(differ)}." if differ else "What they tell about themselves does not differ."
+    )
+    told = [{name: item[name] for name in ("identity", "server", "first_at")} for item in identities]
+    return [
+        {"finding": "mixed_identity", "count": len(identities), "identities": told, "differs": differ, "text": text}
+    ]
+
+
+def _verified(db: Database, run: str) -> list[Finding]:
+    total, agreed = db.execute(_VERIFIED, [run]).fetchone()
+    if not total:
+        return []
+    differed = total - agreed
+    low, high = wilson(differed, total)
+    text = (
+        f"{differed} of {total} stored answers that were asked for again came out differently: {differed / total:.1%},"
+        f" 95 % interval {low:.1%} to {high:.1%}"
+    )
+    examples = [
+        {"key": key.hex(), "at": at, "differs": differs}
+        for key, at, differs in db.execute(_DIFFERED, [run, _EXAMPLES]).fetchall()
+    ]
+    return [
+        {
+            "finding": "verify",
+            "count": differed,
+            "of": total,
+            "agreed": agreed,
+            "rate": differed / total,
+            "interval": [low, high],
+            "examples": examples,
+            "text": text + ".",
+        }
+    ]
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

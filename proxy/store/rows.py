@@ -1,0 +1,83 @@
+"""How an answer is laid into a row of `responses`, and read from it."""
+
+from __future__ import annotations
+
+import dataclasses
+import sqlite3
+from typing import Any
+
+import orjson
+
+from proxy.store.base import EntryKey, KeySource, StoredResponse
+from proxy.store.codec import pack, pack_headers, unpack, unpack_headers
+
+COLUMNS = "status, headers, body, route, request, upstream_ms, created_at, run, asked, prompt"
+"""What `read_response` takes, in its order."""
+
+_NEXT_SAMPLE = "SELECT coalesce(max(sample) + 1, 0) FROM responses WHERE key = ? AND pool = ?"
+_PUT = """INTO responses
+(key, pool, sample, shape, route, status, upstream_ms, created_at, run, identity, asked, prompt, size, headers, request,
+body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+
+
+def read_response(row: Any) -> StoredResponse:
+    """Return the answer in a row of `COLUMNS`.
+
+    Raises:
+        ValueError: the row is damaged.
+    """
+    status, headers, body, route, request, upstream_ms, created_at, run, asked, prompt = row
+    return StoredResponse(
+        status=status,
+        headers=unpack_headers(headers),
+        body=unpack(body),
+        route=route,
+        request=unpack(request),
+        upstream_ms=upstream_ms,
+        created_at=created_at,
+        run=run,
+        source=_source(asked),
+        prompt=prompt or b"",
+    )
+
+
+def _source(asked: str) -> KeySource:
+    parts = orjson.loads(asked or "{}")
+    return KeySource(
+        identity=parts.get("identity", ""),
+        method=parts.get("method", "POST"),
+        path=parts.get("path", ""),
+        query=parts.get("query", ""),
+        headers=[(name, value) for name, value in parts.get("headers", [])],
+    )
+
+
+def write_response(
+    connection: sqlite3.Connection, at: EntryKey, response: StoredResponse, *, replace: bool = False
+) -> None:
+    """Keep an answer; what is there already stays, unless it is to be replaced: then in all its shapes."""
+    packed = pack_headers(response.headers), pack(response.request), pack(response.body)
+    key, pool, sample, shape = at
+    if sample is None:
+        sample = connection.execute(_NEXT_SAMPLE, (key, pool)).fetchone()[0]
+    if replace:
+        connection.execute("DELETE FROM responses WHERE key = ? AND pool = ? AND sample = ?", (key, pool, sample))
+    connection.execute(
+        "INSERT OR IGNORE " + _PUT,
+        (
+            key,
+            pool,
+            sample,
+            shape,
+            response.route,
+            response.status,
+            response.upstream_ms,
+            response.created_at,
+            response.run,
+            response.source.identity,
+            orjson.dumps(dataclasses.asdict(response.source)).decode(),
+            response.prompt,
+            sum(len(part or b"") for part in packed),
+            *packed,
+        ),
+    )

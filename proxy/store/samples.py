@@ -1,0 +1,154 @@
+"""The rows behind runs and their samples. Each function is one step of a transaction of the writer."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+
+from proxy.store.base import DEFAULT_RUN, Lease, RunState, Sequence, sample_pool
+
+_STATE = "SELECT pass, source, mode FROM runs WHERE run = ?"
+_CREATE = "INSERT OR IGNORE INTO runs (run, pass, created_at) VALUES (?, 0, ?)"
+_NO_SUCH = RunState()
+
+REPLAYED = "-replayed"
+"""Ends the holder of a sample whose answer is there already. It is used up even if the worker dies: that the client has
+it is noted a moment after the fact, and a sample must not come twice."""
+
+
+def run_state(connection: sqlite3.Connection, name: str) -> RunState:
+    """Return the state of a run; of one that is not there, a new one's."""
+    row = connection.execute(_STATE, (name,)).fetchone()
+    return _NO_SUCH if row is None else RunState(*row)
+
+
+def ancestors(connection: sqlite3.Connection, name: str) -> list[str]:
+    """Return the run, and those whose samples it replays, nearest first."""
+    names = [name]
+    while (source := run_state(connection, names[-1]).source) is not None and source not in names:
+        names.append(source)
+    return names
+
+
+def new_pass(connection: sqlite3.Connection, name: str, *, source: str | None, mode: str | None) -> RunState:
+    """Begin a new pass of a run, which is made where it is missing; only a run without a pass takes a source."""
+    if connection.execute(_STATE, (name,)).fetchone() is None:
+        connection.execute(_CREATE, (name, time.time()))
+        connection.execute("UPDATE runs SET source = ?, mode = ? WHERE run = ?", (source, mode, name))
+    else:
+        connection.execute("UPDATE runs SET pass = pass + 1, mode = coalesce(?, mode) WHERE run = ?", (mode, name))
+    return run_state(connection, name)
+
+
+def take(connection: sqlite3.Connection, of: Sequence, holder: str) -> Lease:
+    """Lease a sample: the lowest that is answered and not used in this pass, else the lowest free index."""
+    run, received, key = of
+    connection.execute(_CREATE, (run, time.time()))
+    pools = tuple(sample_pool(name, received) for name in ancestors(connection, run))
+    sequence = received.encode() + key
+    upcoming = _upcoming(connection, run, sequence)
+    sample = _answered(connection, of, pools, upcoming)
+    if sample is not None:
+        holder += REPLAYED
+    else:
+        free = "SELECT min(sample) FROM slots WHERE run = ? AND sequence = ? AND holder IS NULL"
+        lowest = connection.execute(free, (run, sequence)).fetchone()[0]
+        sample = upcoming if lowest is None else int(lowest)
+    if sample >= upcoming:
+        skipped = [(run, sequence, index) for index in range(upcoming, sample)]
+        connection.executemany("INSERT INTO slots (run, sequence, sample) VALUES (?, ?, ?)", skipped)
+        connection.execute("UPDATE sequences SET next = ? WHERE run = ? AND sequence = ?", (sample + 1, run, sequence))
+    connection.execute(
+        "INSERT OR REPLACE INTO slots (run, sequence, sample, holder) VALUES (?, ?, ?, ?)",
+        (run, sequence, sample, holder),
+    )
+    return Lease(of, sample, pools, holder)
+
+
+def _answered(connection: sqlite3.Connection, of: Sequence, pools: tuple[str, ...], upcoming: int) -> int | None:
+    """Return the lowest free sample that has an answer: one that was given back, else one not touched yet."""
+    run, received, key = of
+    marks = ", ".join("?" * len(pools))
+    given_back = (
+        "SELECT min(slots.sample) FROM slots WHERE run = ? AND sequence = ? AND holder IS NULL AND EXISTS"
+        f" (SELECT 1 FROM responses WHERE key = ? AND pool IN ({marks}) AND responses.sample = slots.sample)"
+    )
+    found = connection.execute(given_back, (run, received.encode() + key, key, *pools)).fetchone()[0]
+    if found is None:
+        untouched = f"SELECT min(sample) FROM responses WHERE key = ? AND pool IN ({marks}) AND sample >= ?"
+        found = connection.execute(untouched, (key, *pools, upcoming)).fetchone()[0]
+    return None if found is None else int(found)
+
+
+def _upcoming(connection: sqlite3.Connection, run: str, sequence: bytes) -> int:
+    """Return the lowest index that this pass has not touched; a sequence of an earlier pass starts anew."""
+    number = run_state(connection, run).number
+    row = connection.execute(
+        "SELECT pass, next FROM sequences WHERE run = ? AND sequence = ?", (run, sequence)
+    ).fetchone()
+    if row is not None and row[0] == number:
+        return int(row[1])
+    connection.execute("DELETE FROM slots WHERE run = ? AND sequence = ?", (run, sequence))
+    connection.execute(
+        "INSERT OR REPLACE INTO sequences (run, sequence, pass, next) VALUES (?, ?, ?, 0)", (run, sequence, number)
+    )
+    return 0
+
+
+def address(connection: sqlite3.Connection, of: Sequence, sample: int) -> Lease:
+    """Return where a sample is, without leasing it."""
+    pools = tuple(sample_pool(name, of.received) for name in ancestors(connection, of.run))
+    return Lease(of, sample, pools, holder="")
+
+
+def identities(connection: sqlite3.Connection, run: str) -> list[str]:
+    """Return the identities that answered the run or one of its sources, latest first; of a new run, all there are."""
+    found: list[str] = []
+    for name in ancestors(connection, run):
+        rows = connection.execute("SELECT identity FROM run_identities WHERE run = ? ORDER BY first_at DESC", (name,))
+        found += [row[0] for row in rows]
+    if not found:
+        found = [row[0] for row in connection.execute("SELECT identity FROM run_identities ORDER BY first_at DESC")]
+    return list(dict.fromkeys(found))
+
+
+def settle(connection: sqlite3.Connection, lease: Lease, *, used: bool) -> None:
+    """End a lease: a used sample is gone for this pass, another is free again. One of an earlier pass is no more."""
+    where = (lease.of.run, lease.of.received.encode() + lease.of.key, lease.sample, lease.holder)
+    if used:
+        connection.execute("DELETE FROM slots WHERE run = ? AND sequence = ? AND sample = ? AND holder = ?", where)
+    else:
+        connection.execute(
+            "UPDATE slots SET holder = NULL WHERE run = ? AND sequence = ? AND sample = ? AND holder = ?", where
+        )
+
+
+def count(connection: sqlite3.Connection, run: str, at: tuple[bytes, str, int], *, asked: int, served: int) -> None:
+    """Add to how often the run's current pass asked for an answer, and was served it from the cache."""
+    if run != DEFAULT_RUN:
+        connection.execute(_CREATE, (run, time.time()))
+    connection.execute(
+        'INSERT INTO uses (run, "pass", key, pool, sample, asked, served) VALUES (?, ?, ?, ?, ?, ?, ?)'
+        ' ON CONFLICT (run, "pass", key, pool, sample)'
+        " DO UPDATE SET asked = asked + excluded.asked, served = served + excluded.served",
+        (run, run_state(connection, run).number, *at, asked, served),
+    )
+
+
+def delete_run(connection: sqlite3.Connection, name: str) -> int:
+    """Delete a run with its samples, log and counters; return how many answers went. Pooled answers stay.
+
+    Raises:
+        ValueError: another run was made from it.
+    """
+    heir = connection.execute("SELECT run FROM runs WHERE source = ?", (name,)).fetchone()
+    if heir is not None:
+        raise ValueError(
+            f"run '{heir[0]}' was made from run '{name}' and replays its samples; delete '{heir[0]}' first"
+        )
+    gone = connection.execute(
+        "DELETE FROM responses WHERE pool = ? OR (pool >= ? AND pool < ?)", (name, name + "/", name + "0")
+    ).rowcount
+    for table in ("exchanges", "slots", "sequences", "uses", "run_identities", "verifications", "runs"):
+        connection.execute(f"DELETE FROM {table} WHERE run = ?", (name,))
+    return gone

@@ -1,0 +1,90 @@
+"""What the contract of run stores does not say; see `RunStoreContract`."""
+
+import dataclasses
+import sqlite3
+
+import pytest
+
+from proxy.store import samples
+from proxy.store.base import EntryKey, RunState, Sequence, sample_pool
+from proxy.store.rows import write_response
+from proxy.store.schema import migrate
+from proxy.testing.contracts import answer
+
+OF = Sequence("r", "0123", bytes(32))
+
+
+@pytest.fixture
+def db():
+    made = sqlite3.connect(":memory:", isolation_level=None)
+    migrate(made)
+    yield made
+    made.close()
+
+
+def kept(db: sqlite3.Connection, run: str, sample: int) -> None:
+    write_response(db, EntryKey(OF.key, sample_pool(run, OF.received), sample, "plain"), answer())
+
+
+def test_only_a_new_run_takes_a_source(db: sqlite3.Connection) -> None:
+    assert samples.new_pass(db, "b", source="a", mode="read") == RunState(0, "a", "read")
+    assert samples.new_pass(db, "b", source="c", mode=None) == RunState(1, "a", "read")
+    assert samples.new_pass(db, "b", source=None, mode="on") == RunState(2, "a", "on")
+
+
+def test_the_runs_that_are_replayed_nearest_first(db: sqlite3.Connection) -> None:
+    samples.new_pass(db, "b", source="a", mode=None)
+    samples.new_pass(db, "c", source="b", mode=None)
+    assert samples.ancestors(db, "c") == ["c", "b", "a"]
+    assert samples.take(db, OF._replace(run="c"), "h").pools == ("c/0123", "b/0123", "a/0123")
+
+
+def test_a_run_that_was_made_from_itself_replays_itself_once(db: sqlite3.Connection) -> None:
+    samples.new_pass(db, "a", source="b", mode=None)
+    samples.new_pass(db, "b", source="a", mode=None)
+    assert samples.ancestors(db, "a") == ["a", "b"]
+
+
+def test_a_sample_that_only_the_source_has_comes_before_one_that_nobody_has(db: sqlite3.Connection) -> None:
+    samples.new_pass(db, "r", source="a", mode=None)
+    kept(db, "a", 2)
+    kept(db, "r", 4)
+    assert [samples.take(db, OF, f"h{number}").sample for number in range(6)] == [2, 4, 0, 1, 3, 5]
+
+
+def test_what_is_given_back_by_another_holder_changes_nothing(db: sqlite3.Connection) -> None:
+    lease = samples.take(db, OF, "one")
+    for used in (False, True):
+        samples.settle(db, dataclasses.replace(lease, holder="two"), used=used)
+    assert samples.take(db, OF, "three").sample == 1
+
+
+def test_uses_are_counted_by_run_and_pass(db: sqlite3.Connection) -> None:
+    place = (bytes(32), "", 0)
+    for asked, served in ((1, 0), (0, 2)):
+        samples.count(db, "r", place, asked=asked, served=served)
+    samples.new_pass(db, "r", source=None, mode=None)
+    samples.count(db, "r", place, asked=0, served=1)
+    samples.count(db, "default", place, asked=1, served=0)
+    found = db.execute('SELECT run, "pass", asked, served FROM uses ORDER BY run, "pass"').fetchall()
+    assert found == [("default", 0, 1, 0), ("r", 0, 1, 2), ("r", 1, 0, 1)]
+    assert db.execute("SELECT run FROM runs").fetchall() == [("r",)]
+
+
+def test_a_deleted_run_leaves_nothing_and_takes_nothing_of_others(db: sqlite3.Connection) -> None:
+    for run in ("r", "r.1", "r0", "rr"):
+        kept(db, run, 0)
+        samples.take(db, OF._replace(run=run), run)
+        samples.count(db, run, (OF.key, sample_pool(run, OF.received), 0), asked=1, served=0)
+    write_response(db, EntryKey(OF.key, "", 0, "plain"), answer())
+    assert samples.delete_run(db, "r") == 1
+    pools = [row[0] for row in db.execute("SELECT pool FROM responses ORDER BY pool")]
+    assert pools == ["", "r.1/0123", "r0/0123", "rr/0123"]
+    for table in ("slots", "sequences", "uses", "runs"):
+        assert [row[0] for row in db.execute(f"SELECT run FROM {table} ORDER BY run")] == ["r.1", "r0", "rr"]
+
+
+def test_a_run_that_others_replay_is_not_deleted(db: sqlite3.Connection) -> None:
+    samples.new_pass(db, "b", source="a", mode=None)
+    with pytest.raises(ValueError, match="run 'b' was made from run 'a'"):
+        samples.delete_run(db, "a")
