@@ -275,7 +275,7 @@ class Flights:
                 self._forget(key, flight)
                 if not flight.ended and flight.idle:  # the sidecar stops
                     await flight.cancel()
-            flight.after()
+                flight.after()
 
         task = asyncio.get_running_loop().create_task(drain())
         self._drains.add(task)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from urllib.parse import parse_qsl
 
 from proxy.cache.identities import Identities
 from proxy.cache.place import Place
@@ -26,6 +28,8 @@ LARGEST = 64 * 1024 * 1024
 
 _SHORTEST_KEY = 24
 """Bytes of a header that carries a real key."""
+
+logger = logging.getLogger("evalside")
 
 _LAST_LOOK = 5.0
 """Seconds that the answers of the last moments have to be confirmed at shutdown."""
@@ -96,7 +100,8 @@ class Completed:
 
     def _holds_secret(self, *parts: bytes) -> bool:
         # Clients without a key send a word ("unused", "not-needed"), which an answer may well contain.
-        keys = [item for item in self._exchange.received_headers if len(item[1]) >= _SHORTEST_KEY]
+        query = parse_qsl(self._exchange.request.query)
+        keys = [item for item in (*self._exchange.received_headers, *query) if len(item[1]) >= _SHORTEST_KEY]
         return any(self._redactor.raw(part, keys) != part for part in parts)
 
 
@@ -135,6 +140,7 @@ class Keeper:
         self._store = store
         self._identities = identities
         self._waiting: dict[EntryKey, _Waiting] = {}
+        self._replacing: dict[tuple[bytes, str, int | None], _Waiting] = {}  # by place, whatever the shape
         self._queue: list[_Waiting] = []
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -158,10 +164,18 @@ class Keeper:
             return
         if at.sample is not None:
             self._waiting.setdefault(at, item)
+        if replace:
+            self._replacing[at[:3]] = item
         self._queue.append(item)
         self._wake.set()
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._confirm_for_ever())
+
+    async def replaced(self, at: EntryKey) -> None:
+        """Wait while it is not decided whether what is stored there is replaced."""
+        item = self._replacing.get(at[:3])
+        if item is not None:
+            await item.decided.wait()
 
     async def pending(self, at: EntryKey) -> StoredResponse | None:
         """Return an answer that is about to be kept, None where none is, or it was not confirmed."""
@@ -199,6 +213,8 @@ class Keeper:
             self._queue = [item for item in self._queue if id(item) not in taken]
             for item in batch:
                 self._decide(item, kept=kept)
+            if not kept:
+                logger.warning("%d answers are not stored: another model server may have given them", len(batch))
 
     def _decide(self, item: _Waiting, *, kept: bool) -> None:
         item.kept = kept
@@ -210,6 +226,8 @@ class Keeper:
                 self._store.settle(item.lease, used=False)  # its place is the next one's, so that a replay has no gap
         if self._waiting.get(item.at) is item:
             del self._waiting[item.at]
+        if self._replacing.get(item.at[:3]) is item:
+            del self._replacing[item.at[:3]]
         item.decided.set()
 
     def _put(self, item: _Waiting) -> None:

@@ -25,6 +25,7 @@ class Lookup:
 
     async def find(self, at: EntryKey, route: str) -> StoredResponse | str:
         """Return the answer in the shape of `at`, or why there is none."""
+        await self._keeper.replaced(at)
         stored = await self.store.get(at) or await self._keeper.pending(at)
         if stored is not None:
             return stored

@@ -8,12 +8,21 @@ from dataclasses import dataclass, field
 from proxy.cache.asked import Asked, Holder
 from proxy.cache.flights import Flights
 from proxy.cache.keeping import Keeper
-from proxy.cache.lookup import Lookup, as_response
-from proxy.core.errors import InvalidHeader, ReplayMiss, StoreUnwritable
+from proxy.cache.lookup import NOTHING, Lookup, as_response
+from proxy.core.errors import InvalidHeader, ReplayMiss, SampleBusy, StoreUnwritable
 from proxy.core.facts import CacheFacts, SampleOverride
 from proxy.core.http import Exchange, Response
 from proxy.core.stream import Outcome
-from proxy.store.base import DEFAULT_RUN, CacheStore, EntryKey, Lease, Sequence, StoredResponse, StoreError
+from proxy.store.base import (
+    DEFAULT_RUN,
+    CacheStore,
+    EntryKey,
+    Lease,
+    Sequence,
+    StoredResponse,
+    StoreError,
+    sample_pool,
+)
 
 NEVER_SERVED = "it is sampled, and samples of the default run are never served; name a run"
 
@@ -28,12 +37,18 @@ class _Taken:
     """Of the pass that it was taken in."""
     holder: Holder = field(default_factory=Holder)
 
+    @property
+    def flight(self) -> tuple[Sequence, int, int]:
+        """The key of its call: that of another pass is another."""
+        return self.lease.of, self.number, self.lease.sample
+
 
 class Sampling:
     """Gives every request of a run a sample of its own.
 
     Args:
-        finish: whether a call goes on when its client leaves; the next identical request then attaches to it.
+        flights: calls that go on when their client leaves; the next identical request attaches to them. None where they
+            are cancelled.
     """
 
     def __init__(self, store: CacheStore, lookup: Lookup, keeper: Keeper, flights: Flights | None) -> None:
@@ -52,6 +67,8 @@ class Sampling:
         received = hashlib.sha256(asked.exchange.received).hexdigest()[:32]
         for name in asked.names:
             taken = await self._take(asked, Sequence(run, received, asked.place.key(name)))
+            if taken is None:
+                continue
             try:
                 response = await self._sample(asked, taken)
             except BaseException:
@@ -60,6 +77,7 @@ class Sampling:
             if response is not None:
                 return response
             self._give_back(taken)
+        asked.exchange.put(CacheFacts("miss", reason=NOTHING))
         raise ReplayMiss(f"run '{run}' has no further sample of this request on record")
 
     async def _unnamed(self, asked: Asked) -> Response:
@@ -76,7 +94,8 @@ class Sampling:
         asked.watch(asked.exchange, response, lambda answer: self._keeper.keep(at, answer, asked.witness))
         return response
 
-    async def _take(self, asked: Asked, of: Sequence) -> _Taken:
+    async def _take(self, asked: Asked, of: Sequence) -> _Taken | None:
+        """Return a sample for this request; None in a replay that has no further one."""
         override = asked.exchange.get(SampleOverride)
         number = (await self._store.run(of.run)).number
         abandoned = next(iter(self._abandoned.get((of, number), ())), None)
@@ -84,10 +103,21 @@ class Sampling:
             self._attached(abandoned)
             return abandoned
         try:
-            lease = await (self._store.take(of) if override is None else self._store.address(of, override.index))
-            return _Taken(asked, lease, number)
+            lease = await self._lease(asked, of)
         except StoreError as error:
             raise StoreUnwritable(f"run '{of.run}' cannot hand out samples: {error}") from None
+        return None if lease is None else _Taken(asked, lease, number)
+
+    async def _lease(self, asked: Asked, of: Sequence) -> Lease | None:
+        override = asked.exchange.get(SampleOverride)
+        if override is None:
+            return await (self._store.take_recorded(of) if asked.mode == "replay" else self._store.take(of))
+        pool = sample_pool(of.run, of.received)
+        await self._keeper.pending(EntryKey(of.key, pool, override.index, asked.place.shape))
+        lease = await self._store.claim(of, override.index)
+        if lease is None:
+            raise SampleBusy(f"sample {override.index} of run '{of.run}' is being asked for by another request")
+        return lease
 
     async def _sample(self, asked: Asked, taken: _Taken) -> Response | None:
         """Return the sample, None where it has to be replayed and is not there."""
@@ -123,8 +153,7 @@ class Sampling:
             response = await asked.call_next(asked.exchange)
             prepare(asked.exchange, response)
             return response
-        key = (taken.lease.of, taken.lease.sample)
-        boarded = await self._flights.board(key, asked.exchange, asked.call_next, prepare)
+        boarded = await self._flights.board(taken.flight, asked.exchange, asked.call_next, prepare)
         if not boarded.led:
             asked.exchange.put(CacheFacts("coalesced", taken.lease.of.key.hex(), taken.lease.sample))
         return boarded.response
@@ -147,7 +176,7 @@ class Sampling:
     def _give_back(self, taken: _Taken) -> None:
         """Free a sample; one whose call goes on waits for the next identical request."""
         lease = taken.lease
-        flight = self._flights.find((lease.of, lease.sample)) if self._flights is not None else None
+        flight = self._flights.find(taken.flight) if self._flights is not None else None
         if taken.holder.answer is not None:
             self._keep(taken, taken.holder.answer, used=False)
         elif flight is None or not lease.holder:

@@ -154,6 +154,14 @@ class ReplayMiss(ProxyError):
     code = "replay_miss"
 
 
+class SampleBusy(ProxyError):
+    """The sample that `x-evalside-sample` names is being asked for by another request of the run at this moment."""
+
+    status = 409
+    code = "sample_busy"
+    retry_helps = True
+
+
 class StoreUnwritable(ProxyError):
     """The store cannot lease a sample of the run, so that the answer could not be told from another's."""
 

@@ -182,8 +182,15 @@ class RunStore(Protocol):
     async def run(self, name: str, /) -> RunState:
         """Return the run's state; one that is not there yet is as new."""
 
+    async def take_recorded(self, of: Sequence, /) -> Lease | None:
+        """Lease as `take` does, but only a sample whose answer is there; None where there is no further one.
+
+        Raises:
+            StoreError: the lease could not be written.
+        """
+
     async def take(self, of: Sequence, /) -> Lease:
-        """Lease the next sample: what the run has comes first, in order, then the lowest free index.
+        """Lease the lowest sample that this pass has not used.
 
         Atomic across workers. What a worker held that is gone is free again.
 
@@ -191,8 +198,12 @@ class RunStore(Protocol):
             StoreError: the lease could not be written.
         """
 
-    async def address(self, of: Sequence, sample: int, /) -> Lease:
-        """Return where a sample is that the client named itself; nothing is leased, and settling it changes nothing."""
+    async def claim(self, of: Sequence, sample: int, /) -> Lease | None:
+        """Lease a sample that the client named itself; moves no counter. None where another request holds it.
+
+        Raises:
+            StoreError: the lease could not be written.
+        """
 
     def settle(
         self,

@@ -39,13 +39,20 @@ class MemoryStore:
         return samples.run_state(self._db, name)
 
     async def take(self, of: Sequence, /) -> Lease:
-        """Lease the next sample of the run."""
-        self._leases += 1
-        return samples.take(self._db, of, f"memory-{self._leases}")
+        """Lease the lowest unused sample of the run."""
+        return samples.take(self._db, of, self._holder())
 
-    async def address(self, of: Sequence, sample: int, /) -> Lease:
-        """Return where a sample is that the client named itself."""
-        return samples.address(self._db, of, sample)
+    async def take_recorded(self, of: Sequence, /) -> Lease | None:
+        """Lease the lowest unused sample of the run that is answered."""
+        return samples.take_recorded(self._db, of, self._holder())
+
+    async def claim(self, of: Sequence, sample: int, /) -> Lease | None:
+        """Lease a sample that the client named itself."""
+        return samples.claim(self._db, of, sample, self._holder())
+
+    def _holder(self) -> str:
+        self._leases += 1
+        return f"memory-{self._leases}"
 
     async def identities(self, run: str, /) -> list[str]:
         """Return the model servers that answered the run."""
@@ -61,9 +68,9 @@ class MemoryStore:
         replace: bool = False,
     ) -> None:
         """End a lease and keep its answer."""
-        if answer is not None:
+        held = samples.settle(self._db, lease, used=used) or not lease.holder
+        if answer is not None and held:
             write_response(self._db, *answer, replace=replace)
-        samples.settle(self._db, lease, used=used)
 
     def count(self, run: str, at: EntryKey, /, *, served: bool) -> None:
         """Count that the run used an answer."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sqlite3
 import time
 
@@ -41,43 +42,96 @@ def new_pass(connection: sqlite3.Connection, name: str, *, source: str | None, m
 
 
 def take(connection: sqlite3.Connection, of: Sequence, holder: str) -> Lease:
-    """Lease a sample: the lowest that is answered and not used in this pass, else the lowest free index."""
-    run, received, key = of
-    connection.execute(_CREATE, (run, time.time()))
-    pools = tuple(sample_pool(name, received) for name in ancestors(connection, run))
-    sequence = received.encode() + key
-    upcoming = _upcoming(connection, run, sequence)
+    """Lease the lowest sample that this pass has not used."""
+    sequence, pools, upcoming = _begin(connection, of)
+    sample = _lowest(connection, of.run, sequence, upcoming)
+    return _taken(connection, Lease(of, sample, pools, holder), upcoming)
+
+
+def take_recorded(connection: sqlite3.Connection, of: Sequence, holder: str) -> Lease | None:
+    """Lease the lowest sample that this pass has not used and that is answered; None where there is none."""
+    _, pools, upcoming = _begin(connection, of)
     sample = _answered(connection, of, pools, upcoming)
-    if sample is not None:
-        holder += REPLAYED
-    else:
-        free = "SELECT min(sample) FROM slots WHERE run = ? AND sequence = ? AND holder IS NULL"
-        lowest = connection.execute(free, (run, sequence)).fetchone()[0]
-        sample = upcoming if lowest is None else int(lowest)
-    if sample >= upcoming:
-        skipped = [(run, sequence, index) for index in range(upcoming, sample)]
-        connection.executemany("INSERT INTO slots (run, sequence, sample) VALUES (?, ?, ?)", skipped)
-        connection.execute("UPDATE sequences SET next = ? WHERE run = ? AND sequence = ?", (sample + 1, run, sequence))
+    return None if sample is None else _taken(connection, Lease(of, sample, pools, holder), upcoming)
+
+
+def _begin(connection: sqlite3.Connection, of: Sequence) -> tuple[bytes, tuple[str, ...], int]:
+    """Return a sequence's name, where its answers may be, and the lowest index that this pass has not touched."""
+    connection.execute(_CREATE, (of.run, time.time()))
+    sequence = of.received.encode() + of.key
+    pools = tuple(sample_pool(name, of.received) for name in ancestors(connection, of.run))
+    return sequence, pools, _upcoming(connection, of.run, sequence)
+
+
+def _taken(connection: sqlite3.Connection, lease: Lease, upcoming: int) -> Lease:
+    if lease.sample >= upcoming:
+        connection.execute(
+            "UPDATE sequences SET next = ? WHERE run = ? AND sequence = ?",
+            (lease.sample + 1, lease.of.run, lease.of.received.encode() + lease.of.key),
+        )
+    return _leased(connection, lease)
+
+
+def claim(connection: sqlite3.Connection, of: Sequence, sample: int, holder: str) -> Lease | None:
+    """Lease a sample that the client named, without moving the counter; None where another request holds it.
+
+    A sample that is answered needs no lease: the holder is empty then, and settling it changes nothing.
+    """
+    sequence, pools, _ = _begin(connection, of)
+    if _is_answered(connection, of.key, pools, sample):
+        return Lease(of, sample, pools, holder="")
+    held = connection.execute(
+        "SELECT holder FROM slots WHERE run = ? AND sequence = ? AND sample = ?", (of.run, sequence, sample)
+    ).fetchone()
+    if held is not None and held[0] is not None:
+        return None
+    return _leased(connection, Lease(of, sample, pools, holder))
+
+
+def _leased(connection: sqlite3.Connection, lease: Lease) -> Lease:
+    of, sample = lease.of, lease.sample
+    if _is_answered(connection, of.key, lease.pools, sample):
+        lease = dataclasses.replace(lease, holder=lease.holder + REPLAYED)
     connection.execute(
         "INSERT OR REPLACE INTO slots (run, sequence, sample, holder) VALUES (?, ?, ?, ?)",
-        (run, sequence, sample, holder),
+        (of.run, of.received.encode() + of.key, sample, lease.holder),
     )
-    return Lease(of, sample, pools, holder)
+    return lease
+
+
+def _lowest(connection: sqlite3.Connection, run: str, sequence: bytes, upcoming: int) -> int:
+    """Return the lowest free index: one that was given back, else the first that no client has named."""
+    given_back = "SELECT min(sample) FROM slots WHERE run = ? AND sequence = ? AND holder IS NULL AND sample < ?"
+    lowest = connection.execute(given_back, (run, sequence, upcoming)).fetchone()[0]
+    if lowest is not None:
+        return int(lowest)
+    held = "SELECT 1 FROM slots WHERE run = ? AND sequence = ? AND sample = ? AND holder IS NOT NULL"
+    while connection.execute(held, (run, sequence, upcoming)).fetchone() is not None:
+        upcoming += 1
+    return upcoming
+
+
+def _is_answered(connection: sqlite3.Connection, key: bytes, pools: tuple[str, ...], sample: int) -> bool:
+    there = f"SELECT 1 FROM responses WHERE key = ? AND pool IN ({_marks(pools)}) AND sample = ?"
+    return connection.execute(there, (key, *pools, sample)).fetchone() is not None
 
 
 def _answered(connection: sqlite3.Connection, of: Sequence, pools: tuple[str, ...], upcoming: int) -> int | None:
     """Return the lowest free sample that has an answer: one that was given back, else one not touched yet."""
     run, received, key = of
-    marks = ", ".join("?" * len(pools))
     given_back = (
         "SELECT min(slots.sample) FROM slots WHERE run = ? AND sequence = ? AND holder IS NULL AND EXISTS"
-        f" (SELECT 1 FROM responses WHERE key = ? AND pool IN ({marks}) AND responses.sample = slots.sample)"
+        f" (SELECT 1 FROM responses WHERE key = ? AND pool IN ({_marks(pools)}) AND responses.sample = slots.sample)"
     )
     found = connection.execute(given_back, (run, received.encode() + key, key, *pools)).fetchone()[0]
     if found is None:
-        untouched = f"SELECT min(sample) FROM responses WHERE key = ? AND pool IN ({marks}) AND sample >= ?"
+        untouched = f"SELECT min(sample) FROM responses WHERE key = ? AND pool IN ({_marks(pools)}) AND sample >= ?"
         found = connection.execute(untouched, (key, *pools, upcoming)).fetchone()[0]
     return None if found is None else int(found)
+
+
+def _marks(values: tuple[str, ...]) -> str:
+    return ", ".join("?" * len(values))
 
 
 def _upcoming(connection: sqlite3.Connection, run: str, sequence: bytes) -> int:
@@ -95,14 +149,8 @@ def _upcoming(connection: sqlite3.Connection, run: str, sequence: bytes) -> int:
     return 0
 
 
-def address(connection: sqlite3.Connection, of: Sequence, sample: int) -> Lease:
-    """Return where a sample is, without leasing it."""
-    pools = tuple(sample_pool(name, of.received) for name in ancestors(connection, of.run))
-    return Lease(of, sample, pools, holder="")
-
-
 def identities(connection: sqlite3.Connection, run: str) -> list[str]:
-    """Return the identities that answered the run or one of its sources, latest first; of a new run, all there are."""
+    """Return the identities that answered the run or one of its sources, latest first; of an unknown run, all."""
     found: list[str] = []
     for name in ancestors(connection, run):
         rows = connection.execute("SELECT identity FROM run_identities WHERE run = ? ORDER BY first_at DESC", (name,))
@@ -112,15 +160,19 @@ def identities(connection: sqlite3.Connection, run: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def settle(connection: sqlite3.Connection, lease: Lease, *, used: bool) -> None:
-    """End a lease: a used sample is gone for this pass, another is free again. One of an earlier pass is no more."""
-    where = (lease.of.run, lease.of.received.encode() + lease.of.key, lease.sample, lease.holder)
-    if used:
-        connection.execute("DELETE FROM slots WHERE run = ? AND sequence = ? AND sample = ? AND holder = ?", where)
-    else:
-        connection.execute(
-            "UPDATE slots SET holder = NULL WHERE run = ? AND sequence = ? AND sample = ? AND holder = ?", where
-        )
+def settle(connection: sqlite3.Connection, lease: Lease, *, used: bool) -> bool:
+    """End a lease: a used sample is gone for this pass, another is free again.
+
+    Returns whether its answer may be kept: a new pass may have given the sample to another, or the run be deleted.
+    """
+    where = "run = ? AND sequence = ? AND sample = ? AND holder = ?"
+    values = (lease.of.run, lease.of.received.encode() + lease.of.key, lease.sample, lease.holder)
+    step = "DELETE FROM slots WHERE " if used else "UPDATE slots SET holder = NULL WHERE "
+    if connection.execute(step + where, values).rowcount == 1:
+        return True
+    untouched = """SELECT 1 FROM sequences WHERE run = ? AND sequence = ? AND next <= ? AND NOT EXISTS
+    (SELECT 1 FROM slots WHERE slots.run = sequences.run AND slots.sequence = sequences.sequence AND sample = ?)"""
+    return connection.execute(untouched, (*values[:3], lease.sample)).fetchone() is not None
 
 
 def count(connection: sqlite3.Connection, run: str, at: tuple[bytes, str, int], *, asked: int, served: int) -> None:

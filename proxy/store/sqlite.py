@@ -32,6 +32,7 @@ from proxy.store.workers import Worker, free
 from proxy.store.writer import Job, Writer
 
 T = TypeVar("T")
+L = TypeVar("L", Lease, Lease | None)
 
 _BUSY = 10.0
 """Seconds a connection waits for another process's transaction."""
@@ -62,6 +63,7 @@ class SqliteStore:
     def __init__(self, path: Path, retention: Retention = Retention()) -> None:  # noqa: B008 - frozen
         self.path = path
         self._unwritten: dict[EntryKey, _Unwritten] = {}
+        self._replacing: dict[tuple[bytes, str, int | None], _Unwritten] = {}  # what hides the rows of its place
         self._worker = Worker(path)
         self._retention = retention
         self._leases = 0
@@ -116,8 +118,8 @@ class SqliteStore:
         """Return the answer kept there; None where there is none, or where it cannot be read (counted)."""
         await self._writer.room()
         unwritten = self._unwritten.get(at)
-        if unwritten is not None and unwritten.replaces:
-            return unwritten.response
+        if at[:3] in self._replacing:
+            return None if unwritten is None else unwritten.response
         try:
             row = self._reader.execute(queries.GET, at).fetchone()
             if row is not None:
@@ -133,6 +135,8 @@ class SqliteStore:
             for kept, unwritten in list(self._unwritten.items())  # the writer's thread takes out what is written
             if kept[:3] == at[:3] and kept.shape != at.shape
         ]
+        if at[:3] in self._replacing:
+            return found
         try:
             found += [(row[0], read_response(row[1:])) for row in self._reader.execute(queries.OTHERS, at)]
         except (sqlite3.Error, ValueError) as error:
@@ -152,27 +156,33 @@ class SqliteStore:
             return RunState()
 
     async def take(self, of: Sequence, /) -> Lease:
-        """Lease the next sample of the run. Raises StoreError where that cannot be written."""
+        """Lease the lowest unused sample of the run. Raises StoreError where that cannot be written."""
+        return await self._leased(lambda connection, holder: samples.take(connection, of, holder))
+
+    async def take_recorded(self, of: Sequence, /) -> Lease | None:
+        """Lease the lowest unused sample that is answered. Raises StoreError where that cannot be written."""
+        return await self._leased(lambda connection, holder: samples.take_recorded(connection, of, holder))
+
+    async def claim(self, of: Sequence, sample: int, /) -> Lease | None:
+        """Lease a sample that the client named itself. Raises StoreError where that cannot be written."""
+        await self._writer.flush()  # who had it may have settled it a moment ago
+        return await self._leased(lambda connection, holder: samples.claim(connection, of, sample, holder))
+
+    async def _leased(self, lease: Callable[[sqlite3.Connection, str], L]) -> L:
         self._leases += 1
         holder = f"{self._worker.name}-{self._leases}"
-        leasing = self._writer.transact(lambda connection: samples.take(connection, of, holder))
+        leasing = self._writer.transact(lambda connection: lease(connection, holder))
         try:
             return await asyncio.shield(leasing)
         except asyncio.CancelledError:
             leasing.add_done_callback(self._nobody_took)
             raise
 
-    def _nobody_took(self, leasing: asyncio.Future[Lease]) -> None:
+    def _nobody_took(self, leasing: asyncio.Future[L]) -> None:
         """Free what was leased to a client that has left meanwhile."""
-        if leasing.exception() is None:
-            self.settle(leasing.result(), used=False)
-
-    async def address(self, of: Sequence, sample: int, /) -> Lease:
-        """Return where a sample is that the client named itself."""
-        try:
-            return samples.address(self._reader, of, sample)
-        except sqlite3.Error as error:
-            raise StoreError(f"the store cannot be read: {error}") from None
+        lease = leasing.result() if leasing.exception() is None else None
+        if lease is not None:
+            self.settle(lease, used=False)
 
     async def identities(self, run: str, /) -> list[str]:
         """Return the model servers that answered the run; none where they cannot be read (counted)."""
@@ -194,9 +204,9 @@ class SqliteStore:
         """End a lease and keep its answer, in one transaction. Who takes next finds it free if it was not used."""
 
         def write(connection: sqlite3.Connection) -> None:
-            if answer is not None:
+            held = samples.settle(connection, lease, used=used) or not lease.holder
+            if answer is not None and held:  # else the pass or the run that it was for has ended
                 write_response(connection, *answer, replace=replace)
-            samples.settle(connection, lease, used=used)
 
         if answer is None:
             self._writer.submit(Job(write, 0, is_log=False))
@@ -246,8 +256,14 @@ class SqliteStore:
         def settled() -> None:
             if self._unwritten.get(at) is unwritten:
                 del self._unwritten[at]
+            if self._replacing.get(at[:3]) is unwritten:
+                del self._replacing[at[:3]]
 
-        if at.sample is not None and (unwritten.replaces or at not in self._unwritten):
+        if unwritten.replaces:
+            self._replacing[at[:3]] = unwritten
+            for kept in [kept for kept in list(self._unwritten) if kept[:3] == at[:3]]:
+                self._unwritten.pop(kept, None)
+        if at.sample is not None and at not in self._unwritten:
             self._unwritten[at] = unwritten
         size = len(unwritten.response.body) + len(unwritten.response.request)
         self._writer.submit(Job(write, size, is_log=False, settled=settled))

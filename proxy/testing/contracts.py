@@ -194,12 +194,15 @@ class RunStoreContract(_StoreContract):
             store.settle(old, used=False)
             assert (new.sample, (await store.take(SAMPLED)).sample) == (0, 1)
 
-    async def test_a_replay_skips_holes_and_fills_them_at_last(self, tmp_path: Path) -> None:
+    async def test_a_replay_skips_holes_and_a_new_pass_fills_them(self, tmp_path: Path) -> None:
         async with self.opened(tmp_path) as store:
             for number in range(5):
                 await self.use(store, body=None if number in {0, 2} else b"%d" % number)
             await self.new_pass(store, "run")
-            assert [(await store.take(SAMPLED)).sample for _ in range(6)] == [1, 3, 4, 0, 2, 5]
+            recorded = [await store.take_recorded(SAMPLED) for _ in range(4)]
+            assert [lease and lease.sample for lease in recorded] == [1, 3, 4, None]
+            await self.new_pass(store, "run")
+            assert [(await store.take(SAMPLED)).sample for _ in range(6)] == [0, 1, 2, 3, 4, 5]
 
     async def test_a_sample_that_is_given_back_with_its_answer_is_the_next(self, tmp_path: Path) -> None:
         async with self.opened(tmp_path) as store:
@@ -208,17 +211,39 @@ class RunStoreContract(_StoreContract):
             at = EntryKey(KEY, second.pool, second.sample, "plain")
             store.settle(second, used=False, answer=(at, answer(b"kept")))
             assert await self.kept(store, second) == b"kept"
-            assert [(await store.take(SAMPLED)).sample for _ in range(3)] == [1, 0, 2]  # what is answered comes first
+            assert [(await store.take(SAMPLED)).sample for _ in range(3)] == [0, 1, 2]
 
-    async def test_an_address_leases_nothing(self, tmp_path: Path) -> None:
+    async def test_a_sample_that_was_given_back_with_its_answer_is_replayed(self, tmp_path: Path) -> None:
         async with self.opened(tmp_path) as store:
-            addressed = await store.address(SAMPLED, 7)
-            taken = await store.take(SAMPLED)
-            assert (addressed.sample, addressed.of, addressed.pools) == (7, SAMPLED, taken.pools)
-            again = await store.address(SAMPLED, 0)
-            store.settle(again, used=False)
-            store.settle(again, used=True)
-            assert (await store.take(SAMPLED)).sample == 1
+            first, second = await store.take(SAMPLED), await store.take(SAMPLED)
+            store.settle(first, used=False)
+            store.settle(second, used=False, answer=(EntryKey(KEY, second.pool, 1, "plain"), answer(b"kept")))
+            recorded = [await store.take_recorded(SAMPLED) for _ in range(2)]
+            assert [lease and lease.sample for lease in recorded] == [1, None]
+
+    async def test_a_named_sample_moves_no_counter_and_is_leased_to_one(self, tmp_path: Path) -> None:
+        async with self.opened(tmp_path) as store:
+            named = await store.claim(SAMPLED, 1)
+            assert (named.sample, named.of, bool(named.holder)) == (1, SAMPLED, True)
+            assert await store.claim(SAMPLED, 1) is None
+            assert [(await store.take(SAMPLED)).sample for _ in range(2)] == [0, 2]  # not what another request holds
+            store.settle(named, used=True, answer=(EntryKey(KEY, named.pool, 1, "plain"), answer(b"named")))
+            again = await store.claim(SAMPLED, 1)
+            assert (again.holder, await self.kept(store, again)) == ("", b"named")
+
+    async def test_a_named_sample_that_is_given_back_waits_for_its_turn(self, tmp_path: Path) -> None:
+        async with self.opened(tmp_path) as store:
+            store.settle(await store.claim(SAMPLED, 2), used=False)
+            assert [(await store.take(SAMPLED)).sample for _ in range(4)] == [0, 1, 2, 3]
+
+    async def test_an_answer_of_a_pass_that_has_ended_is_not_kept(self, tmp_path: Path) -> None:
+        async with self.opened(tmp_path) as store:
+            old = await store.take(SAMPLED)
+            await self.new_pass(store, "run")
+            assert await self.use(store, body=b"new") == 0
+            store.settle(old, used=True, answer=(EntryKey(KEY, old.pool, 0, "plain"), answer(b"old")))
+            await store.flush()
+            assert await self.kept(store, old) == b"new"
 
     async def test_a_run_replays_those_it_was_made_from_and_keeps_its_own(self, tmp_path: Path) -> None:
         async with self.opened(tmp_path) as store:
@@ -237,7 +262,7 @@ class RunStoreContract(_StoreContract):
     async def test_an_answer_is_only_replaced_where_that_is_meant(self, tmp_path: Path) -> None:
         async with self.opened(tmp_path) as store:
             for body, replace, expected in ((b"1", False, b"1"), (b"2", False, b"1"), (b"3", True, b"3")):
-                lease = await store.address(SAMPLED, 0)
+                lease = await store.claim(SAMPLED, 0)
                 at = EntryKey(KEY, lease.pool, 0, "plain")
                 store.settle(lease, used=True, answer=(at, answer(body)), replace=replace)
                 assert await self.kept(store, lease) == expected

@@ -120,6 +120,19 @@ async def test_refresh_replaces_the_answer_in_all_its_shapes(tmp_path, server) -
     assert [(answer.cache, b"old" in answer.body) for answer in answers] == [("hit", False)] * 2
 
 
+@pytest.mark.parametrize("shape", [{}, {"stream": True}], ids=["same shape", "other shape"])
+async def test_what_was_refreshed_is_not_served_while_the_new_answer_is_confirmed(tmp_path, server, shape) -> None:
+    async with sidecar(tmp_path, server, caching()) as proxy:
+        for number in range(5):
+            body = chat(seed=number)
+            server.options.answer = "old"
+            await proxy.ask(body)
+            assert (await proxy.ask(body)).cache == "hit"  # it is confirmed
+            server.options.answer = "new"
+            await proxy.ask(body, x_evalside_cache="refresh")
+            assert b"old" not in (await proxy.ask({**body, **shape})).body
+
+
 async def test_a_refresh_that_fails_leaves_the_old_answer(tmp_path, server) -> None:
     async with sidecar(tmp_path, server, caching(), **NAMED) as proxy:
         first = await proxy.ask()

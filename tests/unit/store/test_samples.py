@@ -45,11 +45,20 @@ def test_a_run_that_was_made_from_itself_replays_itself_once(db: sqlite3.Connect
     assert samples.ancestors(db, "a") == ["a", "b"]
 
 
-def test_a_sample_that_only_the_source_has_comes_before_one_that_nobody_has(db: sqlite3.Connection) -> None:
+def test_a_replay_has_the_samples_of_the_source_too(db: sqlite3.Connection) -> None:
     samples.new_pass(db, "r", source="a", mode=None)
     kept(db, "a", 2)
     kept(db, "r", 4)
-    assert [samples.take(db, OF, f"h{number}").sample for number in range(6)] == [2, 4, 0, 1, 3, 5]
+    leases = [samples.take_recorded(db, OF, f"h{number}") for number in range(3)]
+    assert [lease and lease.sample for lease in leases] == [2, 4, None]
+
+
+def test_a_high_index_costs_no_row_for_those_below_it(db: sqlite3.Connection) -> None:
+    kept(db, "r", 2**31 - 1)
+    lease = samples.take_recorded(db, OF, "h")
+    assert lease is not None
+    assert lease.sample == 2**31 - 1
+    assert db.execute("SELECT count(*) FROM slots").fetchone() == (1,)
 
 
 def test_what_is_given_back_by_another_holder_changes_nothing(db: sqlite3.Connection) -> None:
@@ -88,3 +97,9 @@ def test_a_run_that_others_replay_is_not_deleted(db: sqlite3.Connection) -> None
     samples.new_pass(db, "b", source="a", mode=None)
     with pytest.raises(ValueError, match="run 'b' was made from run 'a'"):
         samples.delete_run(db, "a")
+
+
+def test_an_answer_of_a_run_that_was_deleted_meanwhile_is_not_kept(db: sqlite3.Connection) -> None:
+    lease = samples.take(db, OF, "h")
+    samples.delete_run(db, OF.run)
+    assert samples.settle(db, lease, used=True) is False
