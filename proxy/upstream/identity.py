@@ -17,8 +17,9 @@ from proxy.upstream.probe import Prober, Unknown
 from proxy.wire.identity import SIGNS, Identity, ServerFacts, digest
 
 FRESH = 10.0
-"""Seconds without contact after which a probe is old. Less than the transport keeps an idle connection, so that within
-this time the end of the server is also the end of a connection, which is seen."""
+"""Seconds after which a probe is old, whatever else was answered: only a probe tells which model it is. Less than the
+transport keeps an idle connection, so that within this time the end of the server is also the end of a connection,
+which is seen."""
 _TRIES = 2
 """Probes that a lookup waits for: there may be a doubt while the first runs."""
 _GAP = 0.02
@@ -53,7 +54,7 @@ class IdentityWatch:
         self._prober = Prober(transport, address, api_key)
         self._clock = clock
         self._facts: ServerFacts | None = None
-        self._contacted = 0.0
+        self._probed_at = 0.0
         self._doubts = 0
         self._settled = -1  # how many doubts there were when the last good probe began
         self._lapsed = False
@@ -74,8 +75,8 @@ class IdentityWatch:
     async def current(self, headers: Headers, model: str | None) -> Identity | None:
         """Return the identity to look up under, None where it cannot be known now.
 
-        Does not suspend while what is known is fresh. Probes before the first answer, after `FRESH` seconds without
-        contact, and after a doubt.
+        Does not suspend while what is known is fresh. Probes before the first answer, when the last probe is
+        `FRESH` seconds old, and after a doubt.
         """
         if self._named is not None:
             return self._named
@@ -98,12 +99,17 @@ class IdentityWatch:
         now = await self._identity(headers, model) if found is not None and found is self._facts else None
         return now is not None and now.name == before.name
 
-    def contact(self) -> None:
-        """Note that an answer came from the server now."""
-        self._contacted = self._clock()
+    def knows(self, name: str) -> bool:
+        """Return whether an identity on record may be of this server: it has its namespace, else its URL."""
+        if self._named is not None:
+            return name == self._named.name
+        return name == self._url or name.startswith(self._url + " ")
 
     def doubt(self) -> None:
-        """Note that a connection failed or died: the next lookup asks the server everything again first."""
+        """Note that a connection failed, or that the server may be about to change or have changed.
+
+        The next lookup asks the server everything again first.
+        """
         self._doubts += 1
 
     def lapse(self) -> None:
@@ -125,7 +131,7 @@ class IdentityWatch:
 
     def _fresh(self) -> bool:
         settled = self._facts is not None and self._settled == self._doubts and not self._lapsed
-        return settled and self._clock() - self._contacted < FRESH
+        return settled and self._clock() - self._probed_at < FRESH
 
     async def _probed(self, headers: Headers) -> None:
         """Wait for a probe that saw all doubts there are now."""
@@ -176,7 +182,7 @@ class IdentityWatch:
             if found != self._facts or self._settled != wanted.doubts:
                 self._facts = found
                 self._valid.clear()
-            self._settled, self._contacted = wanted.doubts, max(began, self._contacted)
+            self._settled, self._probed_at = wanted.doubts, began
             wanted.answer.set_result(self._facts)
         finally:
             if not wanted.answer.done():
@@ -222,7 +228,6 @@ class IdentityWatch:
                         )
                     self._canary_failed = True
                     return None
-                self.contact()
                 _make_room(self._canaries)
                 self._canaries[key] = said
             self._canary_failed = False

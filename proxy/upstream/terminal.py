@@ -27,8 +27,8 @@ from proxy.wire.sse import is_event_stream
 _OURS = frozenset({b"host", b"content-length", b"expect"})
 """Request fields that are written anew: the upstream's host, the length of what is sent, no 100-continue."""
 
-_AWAY = frozenset({502, 503, 504})
 _BODYLESS = frozenset({"GET", "HEAD", "DELETE", "OPTIONS", "TRACE"})
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +56,9 @@ class Upstream:
         address: Address,
         timeouts: Timeouts = Timeouts(),
         api_key: str | None = None,
-        on_contact: Callable[[], None] | None = None,
+        on_change: Callable[[], None] | None = None,
     ) -> None:
-        """`on_contact` is called when an answer's headers arrive, unless a gateway says that the server is away."""
+        """`on_change` is called before and after a relayed request that may change the server: one to load weights."""
         self._transport = transport
         self._address = address
         self._timeouts = timeouts
@@ -66,12 +66,15 @@ class Upstream:
         self._host = address.host.encode()
         self._authorization = b"Bearer " + api_key.encode() if api_key else None
         self._timeout = {"connect": timeouts.connect}
-        self._on_contact = on_contact
+        self._on_change = on_change
 
     async def __call__(self, exchange: Exchange) -> Response:
         """Send the exchange's request and return the response at its headers, or whole where it is not a stream."""
         started = time.perf_counter()
         begin_by = self._begin_by(exchange.request)
+        on_change = self._on_change if exchange.route is None and exchange.request.method not in _SAFE else None
+        if on_change is not None:
+            on_change()
         try:
             async with asyncio.timeout_at(begin_by):
                 answer = await self._transport.handle_async_request(self._outgoing(exchange))
@@ -79,8 +82,9 @@ class Upstream:
             raise self.no_first_byte() from None
         except httpx.TransportError as error:
             raise self.explained(error) from error
-        if self._on_contact is not None and answer.status_code not in _AWAY:
-            self._on_contact()
+        finally:
+            if on_change is not None:
+                on_change()  # what was seen meanwhile may be from before the change
         response = await self._response(exchange, answer, begin_by)
         exchange.put(UpstreamFacts(ms=(time.perf_counter() - started) * 1000))
         return response

@@ -10,17 +10,18 @@ from typing import Any
 
 from proxy.wire import choices
 from proxy.wire.events import documents
+from proxy.wire.fold_choices import Form
 from proxy.wire.sse import DONE, Event
 
 
-def plain_is_complete(answer: Mapping[str, Any], request: Mapping[str, Any]) -> bool:
-    """Return whether every choice of a plain answer finished."""
-    return choices.plain(answer, request)
+def plain_is_complete(answer: Mapping[str, Any], request: Mapping[str, Any], form: Form) -> bool:
+    """Return whether every choice of a plain answer of the route that has this form finished."""
+    return choices.plain(answer, request, form)
 
 
-def stream_is_complete(events: Sequence[Event], request: Mapping[str, Any]) -> bool:
+def stream_is_complete(events: Sequence[Event], request: Mapping[str, Any], form: Form) -> bool:
     """Return whether every choice finished and `[DONE]` came last."""
     if not events or events[-1].data != DONE:
         return False
     chunks = documents(events[:-1])
-    return chunks is not None and choices.streamed(chunks, request)
+    return chunks is not None and choices.streamed(chunks, request, form)

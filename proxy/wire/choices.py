@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from proxy.wire.fold_choices import Form
+
 FINISHED = frozenset({"stop", "length", "tool_calls", "function_call", "eos", "eos_token", "stop_sequence"})
 """Finish reasons of a choice that ran to its end. Others (content_filter, abort, error, null) are not complete."""
 
@@ -24,23 +26,24 @@ def finished(reasons: Mapping[int, Any], request: Mapping[str, Any]) -> bool:
     return len(reasons) == expected and all(reason in FINISHED for reason in reasons.values())
 
 
-def plain(answer: Mapping[str, Any], request: Mapping[str, Any]) -> bool:
-    """Return whether a plain answer is complete."""
+def plain(answer: Mapping[str, Any], request: Mapping[str, Any], form: Form) -> bool:
+    """Return whether a plain answer is complete: each choice finished, with all of its message or text."""
     choices = answer.get("choices")
     if not isinstance(choices, list):
         return False
     reasons = {}
     for position, choice in enumerate(choices):
         index = _index(choice, position)
-        if index is None:
+        if index is None or not _has(choice, form.whole, form) or _filtered(choice.get("content_filter_results")):
             return False
         reasons[index] = _reason(choice)
     return len(reasons) == len(choices) and finished(reasons, request)
 
 
-def streamed(chunks: Iterable[Mapping[str, Any]], request: Mapping[str, Any]) -> bool:
-    """Return whether the chunks of a stream finish every choice they begin."""
+def streamed(chunks: Iterable[Mapping[str, Any]], request: Mapping[str, Any], form: Form) -> bool:
+    """Return whether the chunks of a stream finish every choice they begin, and each has a piece of message or text."""
     reasons: dict[int, Any] = {}
+    said: set[int] = set()
     for chunk in chunks:
         choices = chunk.get("choices")
         if chunk.get("error") is not None or chunk.get("object") == "error":
@@ -49,14 +52,40 @@ def streamed(chunks: Iterable[Mapping[str, Any]], request: Mapping[str, Any]) ->
             index = _index(choice, 0)
             if index is None or reasons.get(index, "stop") not in {*FINISHED, None}:
                 return False
+            if _filtered(choice.get("content_filter_results")):
+                return False
+            if _has(choice, form.piece, form):
+                said.add(index)
             reasons[index] = _reason(choice) or reasons.get(index)
-    return finished(reasons, request)
+    return said == reasons.keys() and finished(reasons, request)
 
 
 def _index(choice: Any, default: int) -> int | None:
     """Return the place of a choice, `default` where it names none, None where it is not a choice."""
     index = choice.get("index", default) if isinstance(choice, dict) else None
     return index if type(index) is int else None
+
+
+def _has(choice: Mapping[str, Any], name: str, form: Form) -> bool:
+    """Return whether the choice has its message, delta or text: an object for a chat, a string for a completion."""
+    return type(choice.get(name)) is type(form.nothing)
+
+
+def _filtered(results: Any) -> bool:
+    """Return whether Azure's filter took something out of the choice, as `filtered: true` anywhere in its results says.
+
+    Format: https://learn.microsoft.com/en-us/azure/ai-foundry/openai/concepts/content-filter.
+    """
+    waiting = [results]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, dict):
+            waiting += item.values()
+            if item.get("filtered") is True:
+                return True
+        elif isinstance(item, list):
+            waiting += item
+    return False
 
 
 def _reason(choice: Mapping[str, Any]) -> str | None:

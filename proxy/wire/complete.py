@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import orjson
 
 from proxy.wire import chat, lists, messages, responses, routes, sse
+from proxy.wire.fold_choices import CHAT, COMPLETIONS
 
 _PLAIN: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any]], bool]] = {
-    routes.CHAT: chat.plain_is_complete,
-    routes.COMPLETIONS: chat.plain_is_complete,
+    routes.CHAT: partial(chat.plain_is_complete, form=CHAT),
+    routes.COMPLETIONS: partial(chat.plain_is_complete, form=COMPLETIONS),
     routes.RESPONSES: responses.plain_is_complete,
     routes.MESSAGES: messages.plain_is_complete,
     routes.EMBEDDINGS: lists.embeddings_are_complete,
@@ -21,8 +23,8 @@ _PLAIN: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any]], bool]] = {
     routes.DETOKENIZE: lists.text_is_complete,
 }
 _STREAMED: dict[str, Callable[[Sequence[sse.Event], Mapping[str, Any]], bool]] = {
-    routes.CHAT: chat.stream_is_complete,
-    routes.COMPLETIONS: chat.stream_is_complete,
+    routes.CHAT: partial(chat.stream_is_complete, form=CHAT),
+    routes.COMPLETIONS: partial(chat.stream_is_complete, form=COMPLETIONS),
     routes.RESPONSES: responses.stream_is_complete,
     routes.MESSAGES: messages.stream_is_complete,
 }

@@ -127,4 +127,6 @@ def prompt_hash(document: Mapping[str, Any]) -> bytes:
 def is_deterministic(document: Mapping[str, Any]) -> bool:
     """Return whether a sampling route's body asks for greedy decoding: `temperature` exactly the number 0."""
     temperature = document.get("temperature")
+    if isinstance(temperature, FloatLiteral):  # 1e-400 reads as 0 too
+        return not temperature.text.lower().partition("e")[0].strip("-.0")
     return isinstance(temperature, int | float) and not isinstance(temperature, bool) and temperature == 0

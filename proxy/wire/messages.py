@@ -22,9 +22,15 @@ def plain_is_complete(answer: Mapping[str, Any], request: Mapping[str, Any]) -> 
 
 
 def stream_is_complete(events: Sequence[Event], request: Mapping[str, Any]) -> bool:
-    """Return whether a stop reason came and `message_stop` came last."""
-    chunks = documents(events)
-    if not chunks or chunks[-1].get("type") != "message_stop":
+    """Return whether it is all there from `message_start` to `message_stop`: blocks to their end, and a stop reason."""
+    chunks = [chunk for chunk in documents(events) or () if chunk.get("type") != "ping"]
+    if not chunks or chunks[0].get("type") != "message_start" or chunks[-1].get("type") != "message_stop":
+        return False
+    started, stopped = (
+        [chunk.get("index") for chunk in chunks if chunk.get("type") == kind]
+        for kind in ("content_block_start", "content_block_stop")
+    )
+    if started != stopped:
         return False
     reason = None
     for chunk in chunks:

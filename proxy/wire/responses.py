@@ -14,13 +14,14 @@ _FAILED = ("error", "response.failed")
 
 def plain_is_complete(answer: Mapping[str, Any], request: Mapping[str, Any]) -> bool:
     """Return whether the response completed, or stopped only for its token limit, and has output."""
-    if answer.get("error") is not None or not isinstance(answer.get("output"), list):
+    output = answer.get("output")
+    if answer.get("error") is not None or not isinstance(output, list) or not output:
         return False
     status = answer.get("status")
     if status == "incomplete":
         details = answer.get("incomplete_details")
         return isinstance(details, dict) and details.get("reason") == "max_output_tokens"
-    return status == "completed" and bool(answer["output"])
+    return status == "completed"
 
 
 def stream_is_complete(events: Sequence[Event], request: Mapping[str, Any]) -> bool:

@@ -11,14 +11,17 @@ _STATE = (
     "conversation",
     "mcp_servers",
     "previous_response_id",
-    # Searches that the server makes on its own: OpenAI, Azure, OpenRouter, xAI.
+    # Searches that the server makes on its own: OpenAI, Azure, OpenRouter, xAI, Qwen.
     "web_search_options",
     "data_sources",
     "plugins",
     "search_parameters",
+    "enable_search",
 )
 _UNUSED: tuple[object, ...] = (None, False, "", [])
-_CLIENT_TOOLS = ("function", "custom", None)
+_CLIENT_TOOLS = ("function", "custom")
+_CLIENT_FIELDS = frozenset({"name", "function", "input_schema"})
+"""One of these says that a tool without a type is the client's: `{"google_search": {}}` is the server's."""
 
 _MEDIA_FIELDS = ("messages", "input", "system", "query", "documents", "text_1", "text_2", "data_1", "data_2")
 _NOT_MEDIA = frozenset({"text", "arguments"})
@@ -35,13 +38,18 @@ def server_state(document: Mapping[str, Any]) -> str | None:
         return "prompt"
     tools, items = document.get("tools"), document.get("input")
     for tool in tools if isinstance(tools, list) else ():
-        # Anthropic's own tools carry a dated type, client tools none; OpenAI's client tools are function and custom.
-        if isinstance(tool, dict) and tool.get("type") not in _CLIENT_TOOLS:
+        if isinstance(tool, dict) and not _is_clients(tool):
             return "tools"
     for item in items if isinstance(items, list) else ():
         if isinstance(item, dict) and item.get("type") == "item_reference":
             return "input"
     return None
+
+
+def _is_clients(tool: Mapping[str, Any]) -> bool:
+    # Anthropic's own tools carry a dated type, client tools none; OpenAI's client tools are function and custom.
+    kind = tool.get("type")
+    return not _CLIENT_FIELDS.isdisjoint(tool) if kind is None else kind in _CLIENT_TOOLS
 
 
 def remote_media(document: Mapping[str, Any]) -> str | None:

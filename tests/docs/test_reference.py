@@ -245,7 +245,7 @@ class TestCache:
         [held, _, tools, remote] = table(self.page, "## Bypass")[1:5]
 
         assert codes(held["what"]) == list(state._STATE)
-        assert set(codes(tools["what"])) == {"type", *state._CLIENT_TOOLS} - {None}
+        assert set(codes(tools["what"])) == {"type", *state._CLIENT_TOOLS, *state._CLIENT_FIELDS}
         assert codes(remote["what"]) == [*state._MEDIA_FIELDS, *state._REMOTE, "allow_remote_media"]
 
     def test_the_largest_answer_is_the_one_named(self):

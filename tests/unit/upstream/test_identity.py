@@ -169,7 +169,7 @@ async def test_the_first_probe_asks_everything_and_later_ones_only_what_told_som
         assert server.requests_total == 3
 
 
-async def test_a_fresh_probe_costs_nothing_and_contact_keeps_it_fresh(model_server):
+async def test_a_fresh_probe_costs_nothing_and_only_the_next_one_keeps_it_fresh(model_server):
     server, clock = model_server(), Clock()
     async with watching(server.url, clock=clock) as watch:
         identity = await watch.current([], MODEL)
@@ -178,13 +178,15 @@ async def test_a_fresh_probe_costs_nothing_and_contact_keeps_it_fresh(model_serv
         with pytest.raises(StopIteration) as returned:  # it does not suspend
             watch.current([], MODEL).send(None)
         assert returned.value.value is identity
-        watch.contact()
+        assert server.requests_total == 0
+        assert await watch.confirmed(identity, [], MODEL)
+        assert server.requests_total == 3
         clock.now += FRESH - 1
         assert await watch.current([], MODEL) is identity
-        assert server.requests_total == 0
+        assert server.requests_total == 3
         clock.now += 1
         assert await watch.current([], MODEL) is identity
-        assert server.requests_total == 3
+        assert server.requests_total == 6
 
 
 async def test_a_restarted_server_is_another(model_server, caplog):

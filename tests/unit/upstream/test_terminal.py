@@ -6,30 +6,42 @@ from proxy.testing import Reply
 from proxy.upstream.address import parse_address
 from proxy.upstream.terminal import Upstream
 from proxy.upstream.transport import AiohttpTransport
+from proxy.wire import routes
+
+PATH = "/v1/load_lora_adapter"
 
 
-def exchange() -> Exchange:
-    return Exchange(Request("GET", b"/v1/models", b"", [], Payload(b"")), route=None)
+def exchange(method: str, route: str | None = None) -> Exchange:
+    return Exchange(Request(method, PATH.encode(), b"", [], Payload(b"")), route=route)
 
 
-@pytest.mark.parametrize(
-    ("status", "contacts"), [(200, 1), (400, 1), (404, 1), (429, 1), (500, 1), (502, 0), (503, 0), (504, 0)]
-)
-async def test_an_answer_is_contact_unless_a_gateway_says_that_the_server_is_away(model_server, status, contacts):
-    server, seen = model_server(), []
-    server.on("/v1/models", Reply(status, json={}))
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+async def test_a_relayed_request_that_may_change_the_server_is_told_before_and_after(model_server, method):
+    server, told = model_server(), []
+    server.on(PATH, Reply(200, json={}))
     async with AiohttpTransport() as transport:
-        upstream = Upstream(transport, parse_address(server.url), on_contact=lambda: seen.append(1))
-        response = await upstream(exchange())
+        upstream = Upstream(transport, parse_address(server.url), on_change=lambda: told.append(server.requests_total))
+        response = await upstream(exchange(method))
         await response.aclose()
-    assert (response.status, len(seen)) == (status, contacts)
+    assert told == [0, 1]
 
 
-async def test_no_answer_is_no_contact(model_server):
-    server, seen = model_server(), []
+@pytest.mark.parametrize(("method", "route"), [("GET", None), ("HEAD", None), ("OPTIONS", None), ("POST", routes.CHAT)])
+async def test_other_requests_change_nothing(model_server, method, route):
+    server, told = model_server(), []
+    server.on(PATH, Reply(200, json={}))
+    async with AiohttpTransport() as transport:
+        upstream = Upstream(transport, parse_address(server.url), on_change=lambda: told.append(1))
+        response = await upstream(exchange(method, route))
+        await response.aclose()
+    assert (server.requests_total, told) == (1, [])
+
+
+async def test_a_request_without_an_answer_may_have_changed_the_server_too(model_server):
+    server, told = model_server(), []
     server.stop()
     async with AiohttpTransport() as transport:
-        upstream = Upstream(transport, parse_address(server.url), on_contact=lambda: seen.append(1))
+        upstream = Upstream(transport, parse_address(server.url), on_change=lambda: told.append(1))
         with pytest.raises(UpstreamUnreachable):
-            await upstream(exchange())
-    assert seen == []
+            await upstream(exchange("POST"))
+    assert told == [1, 1]

@@ -10,11 +10,29 @@ DONE = b"data: [DONE]\n\n"
 
 
 def choice(index=0, reason="stop", **more):
-    return {"index": index, "message": {"content": "x"}, "finish_reason": reason, **more}
+    """A choice of both routes."""
+    return {"index": index, "message": {"content": "x"}, "text": "x", "finish_reason": reason, **more}
 
 
 def chunk(index=0, reason=None, **more):
-    return {"choices": [{"index": index, "delta": {"content": "x"}, "finish_reason": reason}], **more}
+    return {"choices": [piece(index, reason)], **more}
+
+
+def piece(index=0, reason=None, **more):
+    """A piece of a choice of both routes."""
+    return {"index": index, "delta": {"content": "x"}, "text": "x", "finish_reason": reason, **more}
+
+
+def bare(entry, *names):
+    return {name: value for name, value in entry.items() if name not in names}
+
+
+PASSED = {"hate": {"filtered": False, "severity": "safe"}, "error": None, "lists": [{"id": "a", "filtered": False}]}
+FILTERED = [
+    {"hate": {"filtered": True, "severity": "high"}},
+    {**PASSED, "custom_blocklists": [{"id": "a", "filtered": True}]},
+    {"custom_blocklists": {"filtered": True, "details": []}},
+]
 
 
 def sse(*chunks, done=DONE):
@@ -32,6 +50,8 @@ def sse(*chunks, done=DONE):
         ({"choices": [choice(0), choice(1, "length")]}, {"n": 2}),
         ({"choices": [choice(0), choice(1)]}, {"prompt": ["a", "b"]}),
         ({"choices": [choice(i) for i in range(4)]}, {"prompt": [[1], [2]], "n": 2}),
+        ({"choices": [choice(content_filter_results=PASSED)]}, {}),
+        ({"choices": [choice(content_filter_results=None, text="")]}, {}),
     ],
 )
 def test_complete_answers(route, answer, request_):
@@ -64,10 +84,28 @@ def test_complete_answers(route, answer, request_):
         ({"choices": [choice("0")]}, {}),
         ({"choices": [choice([])]}, {}),
         ({"choices": [choice(None)]}, {}),
+        ({"choices": [bare(choice(), "message", "text")]}, {}),
+        ({"choices": [choice(message=None, text=None)]}, {}),
+        ({"choices": [choice(message="x", text={"content": "x"})]}, {}),
+        ({"choices": [choice(0), bare(choice(1), "message", "text")]}, {"n": 2}),
+        *(({"choices": [choice(content_filter_results=results)]}, {}) for results in FILTERED),
     ],
 )
 def test_incomplete_answers(route, answer, request_):
     assert not is_complete(route, request_, json.dumps(answer).encode(), streamed=False)
+
+
+@pytest.mark.parametrize(
+    ("route", "needed", "piece_"),
+    [(routes.CHAT, "message", "delta"), (routes.COMPLETIONS, "text", "text")],
+)
+def test_a_choice_needs_what_its_route_calls_its_answer(route, needed, piece_):
+    others = {"message", "text", "delta"}
+    for name in others:
+        plain = json.dumps({"choices": [bare(choice(), *others - {name})]}).encode()
+        assert is_complete(route, {}, plain, streamed=False) is (name == needed)
+        body = sse({"choices": [bare(piece(reason="stop"), *others - {name})]})
+        assert is_complete(route, {}, body, streamed=True) is (name == piece_)
 
 
 @ROUTES
@@ -82,7 +120,9 @@ def test_incomplete_answers(route, answer, request_):
         (sse(chunk(0, "stop"), chunk(1, "stop")), {"prompt": ["a", "b"]}),
         (sse(chunk(reason="stop"), {"choices": [], "usage": {"total_tokens": 3}}), {}),
         (sse(chunk(reason="stop", error=None), {"choices": None}, {"usage": {}}), {}),
-        (sse({"choices": [{"delta": {}, "finish_reason": "stop"}]}), {}),
+        (sse({"choices": [{"delta": {}, "text": "", "finish_reason": "stop"}]}), {}),
+        (sse(chunk(), {"choices": [{"finish_reason": "stop"}]}), {}),
+        (sse({"choices": [piece(reason="stop", content_filter_results=PASSED)]}), {}),
         (sse(chunk(reason=""), chunk(reason="tool_calls")), {}),
     ],
 )
@@ -116,6 +156,13 @@ WHOLE = sse(chunk(), chunk(reason="stop"))
         (sse({"choices": [{"index": {}, "finish_reason": "stop"}]}), {}),
         (sse(["x"], chunk(reason="stop")), {}),
         (b"data: {cut\n\n" + WHOLE, {}),
+        (sse({"choices": [{"index": 0, "finish_reason": "stop"}]}), {}),
+        (sse({"choices": [piece(reason="stop", delta=None, text=None)]}), {}),
+        (sse(chunk(0, "stop"), {"choices": [{"index": 1, "finish_reason": "stop"}]}), {"n": 2}),
+        *(
+            (sse({"choices": [piece(content_filter_results=results)]}, chunk(reason="stop")), {})
+            for results in FILTERED
+        ),
         (WHOLE + sse(chunk(), done=b""), {}),
         (WHOLE + b"data: half", {}),
     ],

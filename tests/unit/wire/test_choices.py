@@ -1,6 +1,19 @@
 import pytest
 
 from proxy.wire import choices
+from proxy.wire.fold_choices import COMPLETIONS
+
+
+def choice(reason, **more):
+    return {"text": "x", "finish_reason": reason, **more}
+
+
+def plain(*listed, **request):
+    return choices.plain({"choices": list(listed)}, request, COMPLETIONS)
+
+
+def streamed(*listed):
+    return choices.streamed([{"choices": [item]} for item in listed], {}, COMPLETIONS)
 
 
 @pytest.mark.parametrize(
@@ -30,22 +43,29 @@ def test_every_choice_that_was_asked_for_has_to_come(request_, count):
 
 @pytest.mark.parametrize("reason", sorted(choices.FINISHED))
 def test_reasons_of_a_choice_that_ran_to_its_end(reason):
-    assert choices.plain({"choices": [{"finish_reason": reason}]}, {})
-    assert choices.streamed([{"choices": [{"finish_reason": reason}]}], {})
+    assert plain(choice(reason))
+    assert streamed(choice(reason))
 
 
 @pytest.mark.parametrize("reason", [None, "", "content_filter", "abort", "error", "unknown", 1, ["stop"]])
 def test_any_other_reason_is_not_an_end(reason):
-    assert not choices.plain({"choices": [{"index": 0, "finish_reason": reason}]}, {})
-    assert not choices.streamed([{"choices": [{"index": 0, "finish_reason": reason}]}], {})
+    assert not plain(choice(reason, index=0))
+    assert not streamed(choice(reason, index=0))
 
 
 def test_choices_may_come_in_any_order_and_without_an_index():
-    assert choices.plain({"choices": [{"finish_reason": "stop"}, {"finish_reason": "length"}]}, {"n": 2})
-    assert choices.plain({"choices": [{"index": i, "finish_reason": "stop"} for i in (1, 0)]}, {"n": 2})
+    assert plain(choice("stop"), choice("length"), n=2)
+    assert plain(*(choice("stop", index=index) for index in (1, 0)), n=2)
 
 
 def test_a_reason_may_be_followed_by_chunks_without_one_but_never_take_back_a_bad_one():
-    stop, nothing, bad = ({"choices": [{"finish_reason": reason}]} for reason in ("stop", None, "content_filter"))
-    assert choices.streamed([nothing, stop, nothing], {})
-    assert not choices.streamed([bad, stop], {})
+    stop, nothing, bad = choice("stop"), choice(None), choice("content_filter")
+    assert streamed(nothing, stop, nothing)
+    assert not streamed(bad, stop)
+
+
+def test_results_of_a_filter_are_read_however_deep_they_are():
+    results: object = {"filtered": True}
+    for _ in range(5000):
+        results = [results]
+    assert not plain(choice("stop", content_filter_results=results))

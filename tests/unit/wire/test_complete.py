@@ -8,8 +8,8 @@ from proxy.wire.complete import is_complete
 
 ALL = sorted(set(routes.PIPELINE.values()))
 COMPLETE: dict[str, dict[str, Any]] = {
-    routes.CHAT: {"choices": [{"finish_reason": "stop"}]},
-    routes.COMPLETIONS: {"choices": [{"finish_reason": "stop"}]},
+    routes.CHAT: {"choices": [{"message": {}, "finish_reason": "stop"}]},
+    routes.COMPLETIONS: {"choices": [{"text": "", "finish_reason": "stop"}]},
     routes.RESPONSES: {"status": "completed", "output": [{}]},
     routes.MESSAGES: {"type": "message", "content": [], "stop_reason": "end_turn"},
     routes.EMBEDDINGS: {"data": [{"embedding": [0.5]}]},

@@ -245,7 +245,12 @@ def test_what_json_cannot_carry_has_no_key():
         (b"0.0", True),
         (b"-0", True),
         (b"0e5", True),
+        (b"-0.00E-7", True),
+        (b"0e-400", True),
         (b"1e-7", False),
+        (b"1e-400", False),
+        (b"-0.001E-400", False),
+        (b"0.5", False),
         (b"1", False),
         (b"null", False),
         (b"false", False),
@@ -255,6 +260,10 @@ def test_what_json_cannot_carry_has_no_key():
 )
 def test_only_the_number_zero_is_greedy(temperature, greedy):
     assert is_deterministic(parse(b'{"temperature": ' + temperature + b"}").value) is greedy
+
+
+def test_a_computed_zero_is_greedy_too():
+    assert is_deterministic({"temperature": 0.0})
 
 
 def test_a_request_without_a_temperature_is_sampled():

@@ -29,10 +29,19 @@ START = {"type": "message_start", "message": {"stop_reason": None}}
 TEXT = {"type": "content_block_delta", "delta": {"type": "text_delta", "text": "x"}}
 
 
+def opened(index=0):
+    return {"type": "content_block_start", "index": index, "content_block": {"type": "text", "text": ""}}
+
+
+def closed(index=0):
+    return {"type": "content_block_stop", "index": index}
+
+
 @pytest.mark.parametrize("reason", sorted(FINISHED))
 def test_complete(reason):
     assert is_complete(routes.MESSAGES, {}, json.dumps(message(reason)).encode(), streamed=False)
-    stream = sse(START, {"type": "ping"}, TEXT, delta(reason), {"type": "message_delta", "delta": {}}, STOP)
+    end = delta(reason), {"type": "message_delta", "delta": {}}, STOP
+    stream = sse({"type": "ping"}, START, {"type": "ping"}, opened(), TEXT, closed(), opened(1), closed(1), *end)
     assert is_complete(routes.MESSAGES, {}, stream, streamed=True)
 
 
@@ -68,6 +77,14 @@ def test_incomplete_answers(answer):
         sse(START, delta(), STOP)[:-1],
         sse(START, delta(), STOP) + b"data: [DONE]\n\n",
         sse({"type": ["message_stop"]}),
+        sse(STOP),
+        sse({"type": "ping"}),
+        sse(opened(), TEXT, closed(), delta(), STOP),
+        sse(TEXT, START, delta(), STOP),
+        sse(START, opened(), TEXT, delta(), STOP),
+        sse(START, opened(), TEXT, closed(), opened(1), delta(), STOP),
+        sse(START, opened(), TEXT, closed(1), delta(), STOP),
+        sse(START, opened(), TEXT, closed(), closed(1), delta(), STOP),
     ],
 )
 def test_incomplete_streams(body):

@@ -6,7 +6,7 @@ from proxy.wire import routes
 from proxy.wire.complete import is_complete
 
 OUTPUT = [{"type": "message"}]
-LIMIT = {"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}, "output": []}
+LIMIT = {"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}}
 
 
 def answer(status="completed", **more):
@@ -42,6 +42,7 @@ def test_complete_answers(response):
         answer(output=[]),
         answer(output=None),
         answer("incomplete"),
+        answer(**LIMIT, output=[]),
         answer("incomplete", incomplete_details={"reason": "content_filter"}),
         answer("incomplete", incomplete_details="max_output_tokens"),
     ],
