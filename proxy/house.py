@@ -163,7 +163,7 @@ async def _model_side(stack: AsyncExitStack, made: Plan) -> ModelSide:
     )
     stack.push_async_callback(watch.aclose)
     transport.on_doubt, transport.on_lapse = watch.doubt, watch.lapse
-    upstream = Upstream(transport, made.address, Timeouts(**settings.timeout.model_dump()), made.api_key, watch.contact)
+    upstream = Upstream(transport, made.address, Timeouts(**settings.timeout.model_dump()), made.api_key, watch.doubt)
     return ModelSide(upstream, watch, lambda: answers(transport, made.address))
 
 

@@ -20,6 +20,9 @@ class Identities(Protocol):
     async def confirmed(self, before: Identity, headers: Headers, model: str | None) -> bool:
         """Return whether a look that began after this call saw the same model server."""
 
+    def knows(self, name: str) -> bool:
+        """Return whether an identity on record may be of this server."""
+
     def doubt(self) -> None:
         """Have the next `current` look again."""
 
@@ -37,6 +40,10 @@ class Always:
     async def confirmed(self, before: Identity, headers: Headers, model: str | None) -> bool:
         """Return whether `before` is it."""
         return self.identity is not None and self.identity.name == before.name
+
+    def knows(self, name: str) -> bool:
+        """Return True: a record without a server is nobody else's."""
+        return True
 
     def doubt(self) -> None:
         """Change nothing."""

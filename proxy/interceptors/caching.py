@@ -21,6 +21,7 @@ from proxy.core.errors import ReplayMiss, UpstreamUnreachable
 from proxy.core.facts import CacheFacts, CacheOverride
 from proxy.core.http import Exchange, Response
 from proxy.core.pipeline import Interceptor, Layer, Next
+from proxy.core.redact import SECRET_NAME
 from proxy.interceptors.base import Config, Plugin, Services
 from proxy.store.base import DEFAULT_RUN, RunState
 from proxy.wire.identity import Identity
@@ -66,6 +67,14 @@ class CachingConfig(Config):
     @classmethod
     def _as_yaml_reads_it(cls, value: Any) -> Any:
         return {True: "on", False: "off"}[value] if isinstance(value, bool) else value  # YAML reads `on` as true
+
+    @field_validator("key_headers")
+    @classmethod
+    def _no_secrets(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        secret = next((name for name in names if SECRET_NAME.search(name)), None)
+        if secret is not None:
+            raise ValueError(f"'{secret}' carries a secret, and what is in the key is stored; take it off the list")
+        return names
 
     @model_validator(mode="after")
     def _one_way_to_say_it(self) -> CachingConfig:
@@ -139,7 +148,10 @@ class Caching:
         if identity is None and mode != "replay":
             exchange.put(CacheFacts("miss", reason=_UNKNOWN_SERVER))
             return await _uncached(exchange, call_next)
-        names = [identity.name] if identity is not None else await self._store.identities(run)
+        if identity is not None:
+            names = [identity.name]
+        else:
+            names = [name for name in await self._store.identities(run) if self._identities.knows(name)]
         asked = Asked(exchange, call_next, place, mode, identity, names, self._redactor)
         return await (self._pooling if place.deterministic else self._sampling).answer(asked)
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from proxy.core.document import parse
 from proxy.store import samples
 from proxy.store.base import POOLED, EntryKey, StoredResponse, sample_pool
 
@@ -97,7 +98,7 @@ class Tally:
         self.samples += at.pool != POOLED
         self.bytes += len(response.request) + len(response.body)
         self.created = max(self.created, response.created_at)
-        model = orjson.loads(response.request).get("model")
+        model = parse(response.request).value.get("model")
         if isinstance(model, str):
             self.models.add(model)
         name = response.source.identity

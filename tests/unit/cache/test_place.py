@@ -63,3 +63,10 @@ def test_an_edit_that_json_cannot_carry_belongs_nowhere() -> None:
     made.body.edit()["prompt"] = "\ud800"
     with pytest.raises(NotCacheable, match="cannot be written as JSON"):
         place_of(made, "chat", RULES)
+
+
+def test_a_secret_in_the_query_tells_keys_apart_and_is_nowhere() -> None:
+    places = [place_of(request(query=query), "chat", RULES) for query in (b"a=1&api_key=sk-one", b"a=1&api_key=sk-two")]
+    assert len({place.key("n") for place in places}) == 2
+    assert all("sk-" not in place.query and "a=1" in place.query for place in places)
+    assert place_of(request(query=b"b=%20x"), "chat", RULES).query == "b=%20x"
