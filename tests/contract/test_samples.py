@@ -254,15 +254,18 @@ async def test_a_client_that_leaves_before_it_has_a_sample_leaves_none_behind(tm
         store = proxy.app.state.house.store
         transact = store._writer.transact
         asked = asyncio.Event()
+        answers: list[asyncio.Future[Any]] = []
 
-        def seen(write: Callable[[Any], Any]) -> Any:
+        def seen(write: Callable[[Any], Any]) -> asyncio.Future[Any]:
             asked.set()
-            return transact(write)
+            answers.append(transact(write))
+            return answers[-1]
 
         monkeypatch.setattr(store._writer, "transact", seen)
         async with proxy.exchange(CHAT, PLAIN, {"x-evalside-run": "r"}) as exchange:
             await asked.wait()
             await leave(exchange)
+        await asyncio.wait(answers)
         await store.flush()
         assert await told(proxy) == ("miss", "0")
 

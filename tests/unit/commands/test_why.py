@@ -26,8 +26,8 @@ async def ids(tmp_path, monkeypatch) -> list[str]:
     with ModelServer() as server:
         async with sidecar(tmp_path, server, upstream={"namespace": "here"}) as proxy:
             for seed in (1, 2, 2):
-                await proxy.ask(chat(seed=seed, tools=[{"a.b": "[/x]" * seed}]))
-            await proxy.ask(chat(seed=1, temperature=1, tools=[{"a.b": "[/x]"}]))
+                await proxy.ask(chat(seed=seed, tools=[{"type": "function", "a.b": "[/x]" * seed}]))
+            await proxy.ask(chat(seed=1, temperature=1, tools=[{"type": "function", "a.b": "[/x]"}]))
             rows = await proxy.rows()
     return [row["id"] for row in rows]
 
@@ -53,7 +53,7 @@ def test_the_store_and_the_namespace_are_those_of_the_configuration(ids, tmp_pat
     config = tmp_path / "proxy.yaml"
     config.write_text("upstream: {url: 'http://localhost:1', namespace: elsewhere}\nstore: sqlite:///./evalside.db\n")
     request = tmp_path / "request.json"
-    request.write_text(json.dumps(chat(seed=1, tools=[{"a.b": "[/x]"}])))
+    request.write_text(json.dumps(chat(seed=1, tools=[{"type": "function", "a.b": "[/x]"}])))
     told = json.loads(run(request, "--config", config, "--json").stdout)
     assert [(field["field"], field["asked"]) for field in told["nearest"]["fields"]] == [("identity", '"elsewhere"')]
     both = json.loads(run(request, "--config", config, "--store", "sqlite:///evalside.db", "--json").stdout)
@@ -76,7 +76,7 @@ async def test_a_caching_s_own_folder_is_looked_into(tmp_path, monkeypatch) -> N
 
 
 def test_what_is_stored_already_is_said_in_words(ids) -> None:
-    body = json.dumps(chat(seed=1, tools=[{"a.b": "[/x]"}])).encode()
+    body = json.dumps(chat(seed=1, tools=[{"type": "function", "a.b": "[/x]"}])).encode()
     told = run("-", "--store", "sqlite:///evalside.db", stdin=body)
     assert "Nothing differs, unless it is the model server: it is an answer of here." in told.stdout
 

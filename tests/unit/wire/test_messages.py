@@ -72,7 +72,7 @@ def test_incomplete_answers(answer):
         sse(START, TEXT, delta(None), STOP),
         sse(START, TEXT, {"type": "message_delta", "delta": "x"}, STOP),
         sse(START, {"type": "error", "error": {}}, delta(), STOP),
-        b'data: {"type": "error"}\n\n' + sse(delta(), STOP),
+        sse(START) + b'data: {"type": "error"}\n\n' + sse(delta(), STOP),
         sse(START, delta(), STOP, TEXT),
         sse(START, delta(), STOP)[:-1],
         sse(START, delta(), STOP) + b"data: [DONE]\n\n",
