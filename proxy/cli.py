@@ -21,6 +21,7 @@ from uvicorn.supervisors import Multiprocess
 from proxy import __version__
 from proxy.commands.cache import cache_app
 from proxy.commands.failing import fail, failing
+from proxy.commands.log import log_app
 from proxy.commands.options import ConfigFile
 from proxy.commands.why import why
 from proxy.edge.gate import is_loopback
@@ -47,6 +48,7 @@ app = typer.Typer(
 )
 
 app.add_typer(cache_app)
+app.add_typer(log_app)
 cache_app.command()(why)
 
 UpstreamUrl = Annotated[

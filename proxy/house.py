@@ -135,7 +135,7 @@ async def open_house(made: Plan) -> AsyncIterator[House]:
             models=ModelNames(settings.upstream.model_id, settings.upstream.model_aliases),
             redactor=made.redactor,
         )
-        stages = await build(made.entries, services, stack)
+        stages = await build(made.entries, services, stack, strict=settings.strict)
         gate = Gate(made.token, anonymous=settings.auth.anonymous, allowed_hosts=settings.allowed_hosts)
         edge = Edge(
             compose(stages, model.ask, on_failure=failed),

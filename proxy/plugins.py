@@ -17,7 +17,8 @@ from pydantic import ValidationError
 from proxy.core.http import Exchange, Response
 from proxy.core.nearest import did_you_mean
 from proxy.core.pipeline import Interceptor, Layer, Next, Stage, in_order
-from proxy.interceptors.base import ROUTES, Config, Plugin, Services, TransformConfig
+from proxy.interceptors.base import ROUTES, Config, Plugin, Services, StrictConfig, TransformConfig
+from proxy.interceptors.ledger import LedgerObserver
 from proxy.settings import ConfigError, InterceptorSpec, shown
 from proxy.store.base import StoreError
 
@@ -38,6 +39,7 @@ DEFAULT = ("request_logging", "response_logging", "caching")
 
 _IMPLIED = "endpoint"
 _GUARD_RANK = -1000
+_LEDGER_RANK = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +140,12 @@ def _explain(name: str, plugin: Plugin[Any], item: dict[str, Any]) -> str:
     return f"interceptor '{name}': {given}: {item['msg']}"
 
 
-async def build(entries: Sequence[Entry], services: Services, stack: AsyncExitStack) -> list[Stage]:
+async def build(
+    entries: Sequence[Entry], services: Services, stack: AsyncExitStack, *, strict: bool = False
+) -> list[Stage]:
     """Open the interceptors for as long as `stack` lives, and return their stages in order.
+
+    With `strict`, transforms whose options say nothing else may change nothing.
 
     Raises:
         ConfigError: one of them cannot start.
@@ -153,11 +159,27 @@ async def build(entries: Sequence[Entry], services: Services, stack: AsyncExitSt
             raise
         except Exception as error:
             raise ConfigError(f"interceptor '{entry.name}' cannot start: {error!r}") from error
-        routes = entry.config.routes if isinstance(entry.config, TransformConfig) else None
-        stages.append(Stage(entry.name, entry.plugin.layer, entry.plugin.rank, interceptor, routes))
+        stages.append(_stage(entry, interceptor, strict=strict))
+    if any(_may_change(entry, services) for entry in entries):
+        stages.append(Stage("ledger", Layer.OBSERVE, _LEDGER_RANK, LedgerObserver(services)))
     if stages:
         stages.append(Stage("body check", Layer.TRANSFORM, _GUARD_RANK, _check_body))
     return in_order(stages)
+
+
+def _stage(entry: Entry, interceptor: Interceptor, *, strict: bool) -> Stage:
+    plugin, config = entry.plugin, entry.config
+    routes = config.routes if isinstance(config, TransformConfig) else None
+    own = config.strict if isinstance(config, StrictConfig) else None
+    return Stage(entry.name, plugin.layer, plugin.rank, interceptor, routes, strict if own is None else own)
+
+
+def _may_change(entry: Entry, services: Services) -> bool:
+    """Return whether a ledger is needed. `endpoint` is always there, and changes nothing but names of models."""
+    models = services.models
+    return entry.plugin.layer is Layer.TRANSFORM and (
+        entry.name != _IMPLIED or models.default is not None or bool(models.aliases)
+    )
 
 
 async def _check_body(exchange: Exchange, call_next: Next, /) -> Response:

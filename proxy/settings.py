@@ -113,6 +113,7 @@ class Settings(BaseSettings):
     allowed_hosts: tuple[str, ...] = Field((), description="Host names accepted on /-/ beside loopback")
     max_body_bytes: PositiveInt = Field(64 * 1024 * 1024, description="larger request bodies are 413")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="what goes to the console")
+    strict: bool = Field(False, description="an interceptor that would change a request or an answer is an error")
     interceptors: tuple[InterceptorSpec, ...] | None = Field(
         None, description="the pipeline in any order; [] relays only, absent is the default pipeline"
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -14,6 +14,8 @@ from rich.table import Table
 _PREVIEW = 300
 """Characters of a body."""
 _SHORT_KEY = 12
+_FILE_WIDTH = 1000
+"""Characters of a line where no screen limits it: a file or a pipe gets every cell on one line."""
 
 
 def show_stats(found: Mapping[str, Any]) -> None:
@@ -32,14 +34,16 @@ def show_stats(found: Mapping[str, Any]) -> None:
         }
     )
     for column, group in (("route", "routes"), ("identity", "identities")):
-        _table([column, "answers", "size"], [[row[column], row["entries"], size(row["bytes"])] for row in found[group]])
+        show_rows(
+            [column, "answers", "size"], [[row[column], row["entries"], size(row["bytes"])] for row in found[group]]
+        )
     names = ["run", "source", "pass", "imported", "samples", "asked", "served"]
-    _table(names, [[row[name] for name in names] for row in found["runs"]])
+    show_rows(names, [[row[name] for name in names] for row in found["runs"]])
 
 
 def show_list(found: Sequence[Mapping[str, Any]]) -> None:
     """Print what `inventory.entries` found."""
-    _table(
+    show_rows(
         ["key", "route", "shape", "pool", "sample", "run", "size", "created"],
         [
             [
@@ -82,6 +86,14 @@ def show_facts(facts: Mapping[str, Any]) -> None:
     _console().print(table)
 
 
+def show_rows(names: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print a table."""
+    table = Table(*names, box=box.SIMPLE)
+    for row in rows:
+        table.add_row(*map(_printable, row))
+    _console().print(table)
+
+
 def show_text(name: str, text: str) -> None:
     """Print a long text below its name, its lines as they are."""
     _console().print(f"\n{name}:\n{_printable(text)}")
@@ -97,15 +109,11 @@ def moment(seconds: float | None) -> str:
     return "" if seconds is None else time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(seconds))
 
 
-def _table(names: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    table = Table(*names, box=box.SIMPLE)
-    for row in rows:
-        table.add_row(*map(_printable, row))
-    _console().print(table)
-
-
 def _console() -> Console:
-    return Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
+    out = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
+    if not out.is_terminal:
+        out.width = _FILE_WIDTH
+    return out
 
 
 def _beginning(text: str) -> str:

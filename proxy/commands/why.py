@@ -12,9 +12,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from sqlite_utils import Database
 
 from proxy.commands.failing import fail, failing
+from proxy.commands.ids import whole_id
 from proxy.commands.options import AsJson, ConfigFile, StoreUrl
 from proxy.commands.scope import Scope, read_scope
 from proxy.store import reading
@@ -58,7 +58,8 @@ def _explained(what: str, scope: Scope, path: str) -> dict[str, Any]:
         if body is not None:
             asked = asked_of_body(body, path=path, key_headers=key_headers, identity=scope.namespace)
             return explain(asked, dbs)
-        row = reading.exchange_row(dbs[0], _whole_id(dbs[0], what))
+        unknown = f"'{what}' is neither a file nor the ID of a logged exchange; GET /-/exchanges lists those"
+        row = reading.exchange_row(dbs[0], whole_id(dbs[0], what, unknown=unknown))
         assert row is not None, "its ID has just been found"
         if not is_miss(row):
             raise NotExplained(f"exchange '{row['id']}' is no miss: the cache says '{row['cache'] or 'nothing'}'")
@@ -75,17 +76,6 @@ def _body(what: str) -> bytes | None:
         return None
     except OSError as error:
         raise NotExplained(f"'{what}' cannot be read ({error.strerror})") from None
-
-
-def _whole_id(db: Database, beginning: str) -> str:
-    found = reading.exchange_ids(db, beginning, limit=2)
-    if not found:
-        raise NotExplained(
-            f"'{beginning}' is neither a file nor the ID of a logged exchange; GET /-/exchanges lists those"
-        )
-    if len(found) > 1:
-        raise NotExplained(f"several exchanges begin with '{beginning}' ({', '.join(found)}, …); write more of the ID")
-    return found[0]
 
 
 def _show(told: dict[str, Any]) -> None:

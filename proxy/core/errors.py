@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 import orjson
@@ -60,6 +61,21 @@ class NotEditable(RequestError):
     """A transform has to change a body that cannot be rewritten without changing more than it should."""
 
     code = "not_editable"
+
+
+class ChangeRefused(RequestError):
+    """With `strict`, an interceptor would have changed the request or the answer."""
+
+    code = "change_refused"
+
+    @classmethod
+    def of(cls, interceptor: str, on: str, fields: Iterable[str]) -> ChangeRefused:
+        """Return the error for these fields of the `request` or the `answer`."""
+        named = ", ".join(dict.fromkeys(fields))
+        return cls(
+            f"interceptor '{interceptor}' would change the {on} ({named}), and strict is set; send what needs no"
+            f" change, or allow it with 'strict: false' among the options of '{interceptor}'"
+        )
 
 
 class InvalidHeader(RequestError):

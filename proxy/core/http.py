@@ -9,8 +9,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+from proxy.core.difference import Difference, differences, snapshot
 from proxy.core.document import Document, encode, parse
 from proxy.core.errors import InvalidJson, NotAnObject, NotEditable, ProxyError
+from proxy.core.ledger import Ledger
 from proxy.core.stream import ByteStream, GuardedTap, Outcome, Tap
 
 Headers = list[tuple[bytes, bytes]]
@@ -35,12 +37,13 @@ def without_headers(headers: Headers, names: frozenset[bytes]) -> Headers:
 class Payload:
     """A complete body. The bytes are authoritative: they are what is sent, unless `edit` was called."""
 
-    __slots__ = ("_dirty", "_document", "_raw")
+    __slots__ = ("_before", "_dirty", "_document", "_raw")
 
     def __init__(self, raw: bytes) -> None:
         self._raw = raw
         self._document: Document | None = None
         self._dirty = False
+        self._before: Any = None
 
     @property
     def parsed(self) -> Document:
@@ -79,7 +82,8 @@ class Payload:
         """Return the document for changing; it is encoded again when `raw` is next read.
 
         Raises:
-            NotEditable: only lenient parsers read it, so encoding it again would change more than the edit.
+            NotEditable: only lenient parsers read it, so encoding it again would change more than the edit; or it is
+                nested too deeply.
         """
         document = self.parsed
         if not document.exact:
@@ -87,8 +91,32 @@ class Payload:
                 "the request body holds what strict JSON cannot carry (NaN, duplicate keys, a lone surrogate or bytes "
                 "that are not UTF-8) and an interceptor has to change it; send strict JSON, or remove the interceptor"
             )
+        if self._before is None:
+            try:
+                self._before = snapshot(document.value)
+            except RecursionError as error:
+                raise _unwritable(error) from None
         self._dirty = True
         return document.value  # type: ignore[no-any-return]
+
+    @property
+    def touched(self) -> bool:
+        """Whether it was edited since `differences` was last asked."""
+        return self._before is not None
+
+    def differences(self) -> list[Difference]:
+        """Return what edits have changed since this was last asked.
+
+        Raises:
+            NotEditable: an edit put something into the document that JSON cannot carry.
+        """
+        before, self._before = self._before, None
+        if before is None:
+            return []
+        try:
+            return differences(before, self.json)
+        except (ValueError, RecursionError) as error:
+            raise _unwritable(error) from None
 
     @property
     def raw(self) -> bytes:
@@ -102,12 +130,16 @@ class Payload:
             try:
                 self._raw = encode(self._document.value)
             except ValueError as error:
-                raise NotEditable(f"the changed request body cannot be written as JSON: {error}") from None
+                raise _unwritable(error) from None
             self._dirty = False
         return self._raw
 
     def __len__(self) -> int:
         return len(self.raw)
+
+
+def _unwritable(error: Exception) -> NotEditable:
+    return NotEditable(f"the changed request body cannot be written as JSON: {error}")
 
 
 def _json_type(value: Any) -> str:
@@ -198,6 +230,7 @@ class Exchange:
         "_opened",
         "error",
         "id",
+        "ledger",
         "received",
         "received_headers",
         "request",
@@ -214,6 +247,7 @@ class Exchange:
         self.request = request
         self.received: bytes = request.body.raw
         self.received_headers: Headers = request.headers
+        self.ledger = Ledger(request)
         self.started = time.perf_counter()
         self.time = time.time()
         self.error: ProxyError | None = None

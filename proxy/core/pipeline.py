@@ -38,6 +38,8 @@ class Stage:
     rank: int
     interceptor: Interceptor
     routes: frozenset[str] | None = None
+    strict: bool = False
+    """Of a transform: a change is an error."""
 
 
 def in_order(stages: Sequence[Stage]) -> list[Stage]:
@@ -61,6 +63,10 @@ def compose(stages: Sequence[Stage], terminal: Next, *, on_failure: Callable[[st
             if index + 1 == len(ordered) or ordered[index + 1].layer is not Layer.OBSERVE:
                 step = _answer_errors(step)
             step = _fail_open(stage, step, on_failure)
+        elif stage.layer is Layer.TRANSFORM:
+            if index + 1 == len(ordered) or ordered[index + 1].layer is not Layer.TRANSFORM:
+                step = _begin_answer(step)
+            step = _keep_ledger(stage, step, on_failure)
         else:
             step = _fail_closed(stage, step, on_failure)
     return step
@@ -81,6 +87,33 @@ def _answer_errors(inner: Next) -> Next:
 def _answer(exchange: Exchange, error: ProxyError) -> Response:
     exchange.error = error
     return Response(error.status, error.response_headers(), Payload(error.body()))
+
+
+def _begin_answer(inner: Next) -> Next:
+    async def begin_answer(exchange: Exchange) -> Response:
+        response = await inner(exchange)
+        exchange.ledger.begin_answer(response)
+        return response
+
+    return begin_answer
+
+
+def _keep_ledger(stage: Stage, inner: Next, on_failure: Callable[[str], None]) -> Next:
+    """Enter what a transform changes, on the way in and on the way back."""
+    name, strict = stage.name, stage.strict
+
+    async def noted(exchange: Exchange) -> Response:
+        exchange.ledger.note_request(name, exchange.request, strict=strict)
+        return await inner(exchange)
+
+    transform = _fail_closed(stage, noted, on_failure)
+
+    async def keep_ledger(exchange: Exchange) -> Response:
+        response = await transform(exchange)
+        exchange.ledger.note_answer(name, response, strict=strict)
+        return response
+
+    return keep_ledger
 
 
 def _fail_closed(stage: Stage, inner: Next, on_failure: Callable[[str], None]) -> Next:

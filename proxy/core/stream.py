@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from enum import Enum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from proxy.core.errors import InterceptorFailed, ProxyError
+from proxy.core.difference import Difference
+from proxy.core.errors import ChangeRefused, InterceptorFailed, ProxyError
+
+CONFIGURED = "configured"
+"""Why something was changed, where an interceptor gives no other reason: it was told to."""
 
 
 class Outcome(Enum):
@@ -27,8 +32,22 @@ class Tap(Protocol):
         """See the end, exactly once."""
 
 
+class StreamChange(NamedTuple):
+    """What a transform did to the events of a stream."""
+
+    what: Difference
+    """In the first event that it happened to."""
+    why: str = CONFIGURED
+    times: int = 1
+    """Events that it happened to."""
+
+
 class StreamTransform(Protocol):
-    """Changes a body chunk by chunk. What it holds back it gives at the end."""
+    """Changes a body chunk by chunk. What it holds back it gives at the end.
+
+    One that says itself what it changed has the attribute `changes`, a sequence of `StreamChange`; of any other the
+    ledger gets the hash of what went in and of what came out.
+    """
 
     def feed(self, chunk: bytes, /) -> bytes:
         """Return what goes on in place of `chunk`; empty bytes hold everything back."""
@@ -70,17 +89,28 @@ class GuardedTap:
                 self._errors.append(error)
 
 
-class _Map:
-    """A transform whose failures name the interceptor it belongs to."""
+class Mapped:
+    """A transform on a stream: its failures name the interceptor it belongs to, and so do its changes."""
 
-    __slots__ = ("_name", "_transform")
+    __slots__ = ("_after", "_before", "_transform", "name", "strict")
 
     def __init__(self, transform: StreamTransform, name: str) -> None:
+        self.name = name
+        self.strict = False
         self._transform = transform
-        self._name = name
+        self._before, self._after = hashlib.sha256(), hashlib.sha256()
+
+    @property
+    def changes(self) -> Sequence[StreamChange]:
+        """What it changed so far; by hash only at the end, as it may still hold something back."""
+        own: Sequence[StreamChange] | None = getattr(self._transform, "changes", None)
+        if own is not None:
+            return own
+        before, after = (f"sha256:{digest.hexdigest()}" for digest in (self._before, self._after))
+        return [StreamChange(Difference((), before, after))] if before != after else []
 
     def feed(self, chunk: bytes) -> bytes:
-        return self._guarded(lambda: self._transform.feed(chunk))
+        return self._guarded(lambda: self._transform.feed(chunk), chunk)
 
     def end(self) -> bytes:
         return self._guarded(self._transform.end)
@@ -88,13 +118,23 @@ class _Map:
     def done(self, outcome: Outcome) -> None:
         """A transform learns of a good end through `end`; a bad one it need not know."""
 
-    def _guarded(self, step: Callable[[], bytes]) -> bytes:
+    def _guarded(self, step: Callable[[], bytes], chunk: bytes | None = None) -> bytes:
         try:
-            return step()
+            changed = step()
         except ProxyError:
             raise
         except Exception as error:
-            raise InterceptorFailed(f"interceptor '{self._name}' failed on a stream: {error!r}") from error
+            raise InterceptorFailed(f"interceptor '{self.name}' failed on a stream: {error!r}") from error
+        self._account(chunk, changed)
+        return changed
+
+    def _account(self, chunk: bytes | None, changed: bytes) -> None:
+        tells = hasattr(self._transform, "changes")
+        if not tells:
+            self._before.update(chunk or b"")
+            self._after.update(changed)
+        if self.strict and (tells or chunk is None) and self.changes:
+            raise ChangeRefused.of(self.name, "answer", [change.what.field or "(body)" for change in self.changes])
 
 
 class ByteStream:
@@ -104,13 +144,12 @@ class ByteStream:
     (UPSTREAM_FAILED), or `aclose` comes first (CLIENT_GONE). Every tap then sees `done` once.
     """
 
-    __slots__ = ("_close", "_source", "_stages", "error", "mapped", "outcome", "tap_errors")
+    __slots__ = ("_close", "_source", "_stages", "error", "outcome", "tap_errors")
 
     def __init__(self, source: AsyncIterator[bytes], close: Callable[[], Awaitable[None]] | None = None) -> None:
         self._source = source
         self._close = close
-        self._stages: list[GuardedTap | _Map] = []
-        self.mapped = False
+        self._stages: list[GuardedTap | Mapped] = []
         self.outcome: Outcome | None = None
         self.error: Exception | None = None
         self.tap_errors: list[Exception] = []
@@ -121,8 +160,17 @@ class ByteStream:
 
     def map(self, transform: StreamTransform, *, name: str) -> None:
         """Change what passes from here on; `name` is the interceptor's, for its error."""
-        self._stages.append(_Map(transform, name))
-        self.mapped = True
+        self._stages.append(Mapped(transform, name))
+
+    @property
+    def maps(self) -> list[Mapped]:
+        """The transforms on it."""
+        return [stage for stage in self._stages if isinstance(stage, Mapped)]
+
+    def forbid_changes(self, name: str) -> None:
+        """Have the stream fail where the transforms of this interceptor change anything."""
+        for mapped in self.maps:
+            mapped.strict = mapped.strict or mapped.name == name
 
     def __aiter__(self) -> ByteStream:
         return self

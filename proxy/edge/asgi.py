@@ -25,6 +25,8 @@ logger = logging.getLogger("evalside")
 
 _NO_BODY = frozenset({204, 304})
 _LENGTH = frozenset({b"content-length"})
+_CHANGES = 2000
+"""Bytes of `x-evalside-changes` at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +157,7 @@ class Edge:
     def _client_headers(self, exchange: Exchange, response: Response) -> Headers:
         headers = [item for item in response.headers if not item[0].lower().startswith(PREFIX)]
         body = response.body
-        if isinstance(body, Payload) or body.mapped or response.status in _NO_BODY:
+        if isinstance(body, Payload) or body.maps or response.status in _NO_BODY:
             headers = without_headers(headers, _LENGTH)  # of a 304 it is the length of what it does not send
         if isinstance(body, Payload) and response.status not in _NO_BODY:
             headers.append((b"content-length", str(len(body)).encode()))
@@ -171,6 +173,9 @@ class Edge:
 
     def _pipeline_headers(self, exchange: Exchange) -> Headers:
         headers = [self._fingerprint]
+        changed = _changed_fields(exchange)
+        if changed:
+            headers.append((b"x-evalside-changes", changed))
         cache = exchange.get(CacheFacts)
         headers.append((b"x-evalside-cache", cache.status.encode() if cache else b"off"))
         if cache is not None and cache.key is not None:
@@ -178,6 +183,13 @@ class Edge:
         if cache is not None and cache.sample is not None:
             headers.append((b"x-evalside-sample", str(cache.sample).encode()))
         return headers
+
+
+def _changed_fields(exchange: Exchange) -> bytes:
+    """Return the names of the changed fields of the request, as many as fit."""
+    fields = dict.fromkeys(change.field for change in exchange.ledger.changes if change.on == "request")
+    names = ", ".join(fields).encode("ascii", "replace")
+    return names if len(names) <= _CHANGES else names[: _CHANGES - 3].rpartition(b", ")[0] + b", ..."
 
 
 async def send_error(send: Send, error: ProxyError) -> None:

@@ -25,7 +25,13 @@ class Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class TransformConfig(Config):
+class StrictConfig(Config):
+    """Base of the options of interceptors that can be forbidden to change anything."""
+
+    strict: bool | None = Field(None, description="true refuses to change anything; null takes the setting `strict`")
+
+
+class TransformConfig(StrictConfig):
     """Base of the options of interceptors that change requests or answers."""
 
     routes: frozenset[str] = Field(GENERATION, description="routes it acts on, of: " + ", ".join(sorted(ROUTES)))

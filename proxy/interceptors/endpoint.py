@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from proxy.core.http import Exchange, Response
 from proxy.core.pipeline import Layer, Next
-from proxy.interceptors.base import Config, ModelNames, Plugin, Services, simple
+from proxy.interceptors.base import ModelNames, Plugin, Services, StrictConfig, simple
 
 
-class EndpointConfig(Config):
+class EndpointConfig(StrictConfig):
     """The upstream's own settings are under `upstream`."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields
 from typing import NamedTuple, Protocol
 
@@ -102,6 +102,21 @@ class ExchangeRecord:
     response_headers: Headers | None = None
     response_body: bytes | None = None
     """What the client got."""
+    changes: bytes | None = None
+    """The ledger: a JSON array of what interceptors changed, None for nothing."""
+
+
+class ChangeKind(NamedTuple):
+    """What entries of the ledger are counted by."""
+
+    interceptor: str
+    on: str
+    """`request` or `answer`."""
+    field: str
+    """Without indexes: `messages[].name`."""
+    what: str
+    """`added`, `removed`, `changed` or `reordered`."""
+    why: str
 
 
 @dataclass(slots=True)
@@ -238,6 +253,9 @@ class ExchangeLog(Protocol):
 
     def append(self, record: ExchangeRecord, /) -> None:
         """Keep a record; enqueues, and sheds it (counted) when the queue is full."""
+
+    def count_changes(self, run: str | None, kinds: Collection[ChangeKind], /) -> None:
+        """Count a request that passed the transforms, and what they changed; never shed."""
 
     async def flush(self) -> None:
         """Return when everything appended so far is written."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
-from proxy.store import queries, samples
-from proxy.store.base import EntryKey, ExchangeRecord, Lease, Losses, RunState, Sequence, StoredResponse
+from proxy.store import changes, queries, samples
+from proxy.store.base import ChangeKind, EntryKey, ExchangeRecord, Lease, Losses, RunState, Sequence, StoredResponse
 from proxy.store.rows import read_response, write_response
 from proxy.store.schema import migrate
 
@@ -87,6 +87,11 @@ class MemoryStore:
     def append(self, record: ExchangeRecord, /) -> None:
         """Keep a record of an exchange."""
         self.records.append(record)
+
+    def count_changes(self, run: str | None, kinds: Collection[ChangeKind], /) -> None:
+        """Count a request that passed the transforms, and what they changed."""
+        for kind in (None, *kinds):
+            changes.add(self._db, (run, kind), 1)
 
     async def flush(self) -> None:
         """Return at once: nothing is queued."""

@@ -15,8 +15,8 @@ SAW = "INSERT OR IGNORE INTO run_identities (run, identity, server, facts, first
 VERIFIED = "INSERT INTO verifications (run, key, at, agreed, differs) VALUES (?, ?, ?, ?, ?)"
 APPEND = """INSERT OR IGNORE INTO exchanges
 (id, run, "pass", started_at, method, path, route, status, cache, cache_key, sample, reason, outcome, error,
-duration_ms, upstream_ms, size, request_headers, request_body, sent_body, response_headers, response_body)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+duration_ms, upstream_ms, size, request_headers, request_body, sent_body, response_headers, response_body,
+changes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 
 
 def seen(run: str, identity: str, server: str, facts: Mapping[str, str]) -> tuple[object, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -98,6 +99,7 @@ def exchange(db: Database, exchange_id: str) -> dict[str, Any] | None:
             found[name] = [
                 [key.decode("latin-1"), value.decode("latin-1")] for key, value in unpack_headers(found[name])
             ]
+    found["changes"] = [] if found["changes"] is None else json.loads(unpack(found["changes"]))
     for name in _BODIES:
         if found[name] is not None:
             found[name] = unpack(found[name]).decode("utf-8", "replace")

@@ -11,6 +11,18 @@ from proxy.store.base import DEFAULT_RUN, Lease, RunState, Sequence, sample_pool
 _STATE = "SELECT pass, source, mode FROM runs WHERE run = ?"
 _CREATE = "INSERT OR IGNORE INTO runs (run, pass, created_at) VALUES (?, 0, ?)"
 _NO_SUCH = RunState()
+_OF_A_RUN = (
+    "exchanges",
+    "slots",
+    "sequences",
+    "uses",
+    "run_identities",
+    "verifications",
+    "changes",
+    "transformed",
+    "runs",
+)
+"""Tables whose rows go with their run."""
 
 REPLAYED = "-replayed"
 """Ends the holder of a sample whose answer is there already. It is used up even if the worker dies: that the client has
@@ -201,6 +213,6 @@ def delete_run(connection: sqlite3.Connection, name: str) -> int:
     gone = connection.execute(
         "DELETE FROM responses WHERE pool = ? OR (pool >= ? AND pool < ?)", (name, name + "/", name + "0")
     ).rowcount
-    for table in ("exchanges", "slots", "sequences", "uses", "run_identities", "verifications", "runs"):
+    for table in _OF_A_RUN:
         connection.execute(f"DELETE FROM {table} WHERE run = ?", (name,))
     return gone

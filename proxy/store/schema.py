@@ -123,6 +123,29 @@ def m002_runs_samples_and_identities(db: Database) -> None:
     )
 
 
+@migrations()
+def m003_ledger(db: Database) -> None:
+    """What interceptors changed, in each exchange and counted over each pass of a run."""
+    db.table("exchanges").add_column("changes", bytes)
+    db.table("changes").create(
+        {
+            "run": str,
+            "pass": int,
+            "interceptor": str,
+            "side": str,
+            "field": str,
+            "what": str,
+            "why": str,
+            "requests": int,
+        },
+        pk=("run", "pass", "interceptor", "side", "field", "what", "why"),
+        not_null={"requests"},
+    )
+    db.table("transformed").create(
+        {"run": str, "pass": int, "requests": int}, pk=("run", "pass"), not_null={"requests"}
+    )
+
+
 def refuse_unknown(connection: sqlite3.Connection, path: str) -> None:
     """Read, and only read, whether this version may work on the database.
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from proxy.store import queries, samples
+from proxy.store import changes, queries, samples
 from proxy.store.base import (
     DEFAULT_RUN,
+    ChangeKind,
     EntryKey,
     ExchangeRecord,
     Lease,
@@ -28,6 +27,7 @@ from proxy.store.location import folder_lock, prepare_file
 from proxy.store.retention import Retention, enforce
 from proxy.store.rows import read_response, write_response
 from proxy.store.schema import migrate, refuse_unknown
+from proxy.store.tally import Tally
 from proxy.store.workers import Worker, free
 from proxy.store.writer import Job, Writer
 
@@ -38,8 +38,12 @@ _BUSY = 10.0
 """Seconds a connection waits for another process's transaction."""
 
 
-_Counts = dict[tuple[str, tuple[bytes, str, int]], list[int]]
-"""Run and place of an answer -> how often it was asked for, and served."""
+class _Use(NamedTuple):
+    """That a run used an answer."""
+
+    run: str
+    at: tuple[bytes, str, int]
+    served: bool
 
 
 class _Unwritten(NamedTuple):
@@ -67,9 +71,9 @@ class SqliteStore:
         self._worker = Worker(path)
         self._retention = retention
         self._leases = 0
-        self._counts: _Counts | None = None  # what the next batch will add
-        self._counting = threading.Lock()  # protects _counts and what is in it
         self._writer = Writer(self._housekeep)
+        self._uses = Tally(self._writer, _count_use)
+        self._changes = Tally(self._writer, changes.add)
 
     def open(self) -> None:
         """Check, create or migrate the file, and start the writer."""
@@ -218,13 +222,7 @@ class SqliteStore:
 
     def count(self, run: str, at: EntryKey, /, *, served: bool) -> None:
         """Count that the run used an answer."""
-        with self._counting:
-            counts = self._counts
-            if counts is None:
-                counts = self._counts = {}
-                self._writer.submit(Job(partial(self._write_counts, counts), 0, is_log=False))
-            count = counts.setdefault((run, (at.key, at.pool, at.sample or 0)), [0, 0])
-            count[served] += 1
+        self._uses.add([_Use(run, (at.key, at.pool, at.sample or 0), served)])
 
     def saw(self, run: str, identity: str, server: str, facts: Mapping[str, str], /) -> None:
         """Note which model server answered the run."""
@@ -242,9 +240,13 @@ class SqliteStore:
 
     def append(self, record: ExchangeRecord, /) -> None:
         """Keep a record of an exchange, unless the writer is too far behind."""
-        bodies = (record.request_body, record.sent_body, record.response_body)
+        bodies = (record.request_body, record.sent_body, record.response_body, record.changes)
         size = sum(len(body) for body in bodies if body is not None) + 512
         self._writer.submit(Job(lambda connection: _append(connection, record), size, is_log=True))
+
+    def count_changes(self, run: str | None, kinds: Collection[ChangeKind], /) -> None:
+        """Count a request that passed the transforms, and what they changed."""
+        self._changes.add([(run, None), *((run, kind) for kind in kinds)])
 
     async def flush(self) -> None:
         """Return when everything so far is written."""
@@ -268,13 +270,6 @@ class SqliteStore:
         size = len(unwritten.response.body) + len(unwritten.response.request)
         self._writer.submit(Job(write, size, is_log=False, settled=settled))
 
-    def _write_counts(self, counts: _Counts, connection: sqlite3.Connection) -> None:
-        with self._counting:
-            if self._counts is counts:
-                self._counts = None
-        for (run, at), (asked, served) in counts.items():
-            samples.count(connection, run, at, asked=asked, served=served)
-
     def _housekeep(self, connection: sqlite3.Connection) -> None:
         self._worker.bury(connection)
         enforce(connection, self._retention)
@@ -285,6 +280,11 @@ class SqliteStore:
         return connection
 
 
+def _count_use(connection: sqlite3.Connection, use: _Use, count: int) -> None:
+    asked, served = (0, count) if use.served else (count, 0)
+    samples.count(connection, use.run, use.at, asked=asked, served=served)
+
+
 def _append(connection: sqlite3.Connection, record: ExchangeRecord) -> None:
     run = record.run or DEFAULT_RUN
     packed = (
@@ -293,6 +293,7 @@ def _append(connection: sqlite3.Connection, record: ExchangeRecord) -> None:
         pack_optional(record.sent_body),
         pack_headers(record.response_headers),
         pack_optional(record.response_body),
+        pack_optional(record.changes),
     )
     connection.execute(
         queries.APPEND,

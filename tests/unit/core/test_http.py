@@ -62,6 +62,25 @@ def test_an_edit_that_json_cannot_carry_is_refused_every_time():
             payload.raw.decode()
 
 
+def test_nor_can_it_be_told_what_it_changed():
+    payload = Payload(b'{"a": 1.5}')
+    payload.edit()["a"] = float("nan")
+    with pytest.raises(NotEditable, match="cannot be written as JSON"):
+        payload.differences()
+
+
+def test_what_edits_changed_is_told_once():
+    payload = Payload(b'{"a": 1}')
+    assert not payload.touched
+    payload.edit()["b"] = 2
+    assert payload.touched
+    assert [item.field for item in payload.differences()] == ["b"]
+    assert not payload.touched
+    payload.edit()["c"] = 3
+    assert [item.field for item in payload.differences()] == ["c"]
+    assert payload.differences() == []
+
+
 @pytest.mark.parametrize("raw", [b"", b"{", b"not json"])
 def test_a_body_that_is_not_json(raw):
     payload = Payload(raw)

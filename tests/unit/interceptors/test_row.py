@@ -1,4 +1,5 @@
 import asyncio
+from collections.abc import Collection
 
 import pytest
 
@@ -8,11 +9,14 @@ from proxy.core.http import Exchange, Payload, Request, Response
 from proxy.core.redact import Redactor
 from proxy.core.stream import ByteStream, Outcome
 from proxy.interceptors.row import row_of, sent_body
-from proxy.store.base import ExchangeRecord
+from proxy.store.base import ChangeKind, ExchangeRecord
 
 
 class Log(list[ExchangeRecord]):
     """An exchange log in memory."""
+
+    def count_changes(self, run: str | None, kinds: Collection[ChangeKind], /) -> None:
+        pass
 
     async def flush(self) -> None:
         pass

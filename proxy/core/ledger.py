@@ -1,0 +1,167 @@
+"""The ledger: what interceptors changed in a request and in its answer, entry by entry.
+
+Nobody has to remember to write it: the pipeline compares what goes into every transform with what comes out of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from proxy.core.difference import ABSENT, Difference
+from proxy.core.errors import ChangeRefused
+from proxy.core.stream import CONFIGURED, ByteStream
+
+if TYPE_CHECKING:
+    from proxy.core.http import Headers, Payload, Request, Response
+
+Side = Literal["request", "answer"]
+Part = Literal["body", "header", "line"]
+
+
+class Change(NamedTuple):
+    """One entry."""
+
+    interceptor: str
+    on: Side
+    part: Part
+    """`line` is the request's method, path or query, or the answer's status."""
+    what: Difference
+    """Of a body that was replaced as a whole, the path is empty and both sides are hashes."""
+    why: str = CONFIGURED
+    times: int = 1
+    """How many events of a stream it happened to; before and after are those of the first."""
+
+    @property
+    def field(self) -> str:
+        """What changed, as text: `messages[0].content`, `header:x-title`, `path`, or `(body)` for all of it."""
+        if self.part == "header":
+            return f"header:{self.what.path[0]}"
+        return self.what.field or "(body)"
+
+
+class Ledger:
+    """The changes to one exchange, in the order in which they were made."""
+
+    __slots__ = ("_answer", "_made", "_reasons", "_request", "_stream")
+
+    def __init__(self, request: Request) -> None:
+        self._made: list[Change] = []
+        self._request = _request_state(request)
+        self._answer: _State | None = None
+        self._stream: ByteStream | None = None
+        self._reasons: dict[str, str] = {}
+
+    @property
+    def changes(self) -> list[Change]:
+        """All entries; those of a stream are complete when it has ended."""
+        maps = self._stream.maps if self._stream is not None else ()
+        return self._made + [
+            Change(mapped.name, "answer", "body", change.what, change.why, change.times)
+            for mapped in maps
+            for change in mapped.changes
+        ]
+
+    def explain(self, field: str, why: str) -> None:
+        """Give the reason for what the calling interceptor does to this field."""
+        self._reasons[field] = why
+
+    def note_request(self, interceptor: str, request: Request, *, strict: bool = False) -> None:
+        """Enter what differs from what the interceptor was given.
+
+        Raises:
+            ChangeRefused: something does, and `strict` forbids it.
+        """
+        before, now = self._request, _request_state(request)
+        self._request = now
+        if before != now or request.body.touched:
+            self._enter(interceptor, "request", _changes(("method", "path", "query"), before, now), strict=strict)
+        self._reasons.clear()
+
+    def begin_answer(self, response: Response) -> None:
+        """Note the answer that the innermost transform is given."""
+        self._answer = _answer_state(response)
+
+    def note_answer(self, interceptor: str, response: Response, *, strict: bool = False) -> None:
+        """Enter what differs from the answer that the interceptor was given. What it does to a stream comes later.
+
+        Raises:
+            ChangeRefused: something does, and `strict` forbids it.
+        """
+        before, now = self._answer, _answer_state(response)
+        self._answer = now
+        body = response.body
+        if isinstance(body, ByteStream):
+            self._stream = body
+            if strict:
+                body.forbid_changes(interceptor)
+        # Without a `before` the interceptor answered by itself: it changed nobody's answer.
+        if before is not None and (before != now or (not isinstance(body, ByteStream) and body.touched)):
+            self._enter(interceptor, "answer", _changes(("status",), before, now), strict=strict)
+        self._reasons.clear()
+
+    def _enter(self, interceptor: str, on: Side, found: list[tuple[Part, Difference]], *, strict: bool) -> None:
+        changes = [Change(interceptor, on, part, what) for part, what in found]
+        if strict and changes:
+            raise ChangeRefused.of(interceptor, on, [change.field for change in changes])
+        self._made += [change._replace(why=self._reasons.get(change.field, change.why)) for change in changes]
+
+
+class _State(NamedTuple):
+    """A message as it stood between two interceptors."""
+
+    line: tuple[str | bytes | int, ...]
+    headers: Headers
+    body: Payload | ByteStream
+
+
+def _request_state(request: Request) -> _State:
+    return _State((request.method, request.path, request.query), list(request.headers), request.body)
+
+
+def _answer_state(response: Response) -> _State:
+    return _State((response.status,), list(response.headers), response.body)
+
+
+def _changes(names: tuple[str, ...], before: _State, now: _State) -> list[tuple[Part, Difference]]:
+    found: list[tuple[Part, Difference]] = [
+        ("line", Difference((name,), _shown(old), _shown(new)))
+        for name, old, new in zip(names, before.line, now.line, strict=True)
+        if old != new
+    ]
+    found += [("header", what) for what in _header_changes(before.headers, now.headers)]
+    found += [("body", what) for what in _body_changes(before.body, now.body)]
+    return found
+
+
+def _shown(value: str | bytes | int) -> str | int:
+    return value.decode("latin-1") if isinstance(value, bytes) else value
+
+
+def _header_changes(before: Headers, now: Headers) -> list[Difference]:
+    """Return one difference for each name; several values of one name are joined by a comma and a space."""
+    old, new = _by_name(before), _by_name(now)
+    return [
+        Difference((name,), old.get(name, ABSENT), new.get(name, ABSENT))
+        for name in dict.fromkeys([*old, *new])
+        if old.get(name) != new.get(name)
+    ]
+
+
+def _by_name(headers: Headers) -> dict[str, str]:
+    named: dict[str, str] = {}
+    for name, value in headers:
+        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        named[key] = f"{named[key]}, {text}" if key in named else text
+    return named
+
+
+def _body_changes(before: Payload | ByteStream, now: Payload | ByteStream) -> list[Difference]:
+    if now is before:
+        return [] if isinstance(now, ByteStream) else now.differences()
+    old, new = _digest(before), _digest(now)
+    return [Difference((), old, new)] if old != new else []
+
+
+def _digest(body: Payload | ByteStream) -> str:
+    return "a stream" if isinstance(body, ByteStream) else "sha256:" + hashlib.sha256(body.raw).hexdigest()

@@ -1,0 +1,98 @@
+"""The commands of `evalside log`, on a store that a sidecar has left behind."""
+
+import json
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from proxy.commands.log import log_app
+from proxy.testing import ModelServer
+from tests.contract.sidecar import chat, sidecar
+
+STORE = ["--store", "sqlite:///evalside.db"]
+MODIFIER = {"name": "payload_modifier", "config": {"params_to_remove": ["seed"], "params_to_add": {"text": "x" * 2000}}}
+
+
+def run(*words: Any) -> Any:
+    return CliRunner().invoke(log_app, [str(word) for word in words])
+
+
+@pytest.fixture
+async def ids(tmp_path, monkeypatch) -> list[str]:
+    """A store in the working directory with three exchanges of run `r1`; their IDs, oldest first."""
+    monkeypatch.chdir(tmp_path)
+    with ModelServer() as server:
+        async with sidecar(tmp_path, server, ["request_logging", "response_logging", MODIFIER]) as proxy:
+            for seed in (1, 2):
+                await proxy.ask(chat(seed=seed), x_evalside_run="r1")
+            await proxy.ask(chat(), x_evalside_run="r1")
+            rows = await proxy.rows()
+    return [row["id"] for row in rows]
+
+
+def test_changes_of_a_run_are_counted_in_words(ids) -> None:
+    told = run("changes", "r1", *STORE)
+    assert told.exit_code == 0, told.output
+    assert told.stdout.splitlines() == [
+        "text added to 3 of 3 requests (payload_modifier: configured)",
+        "seed dropped from 2 of 3 requests (payload_modifier: configured)",
+    ]
+
+
+def test_changes_as_json(ids) -> None:
+    told = json.loads(run("changes", "r1", "--json", *STORE).stdout)
+    assert [(item["field"], item["requests"], item["of"]) for item in told] == [("text", 3, 3), ("seed", 2, 3)]
+
+
+def test_a_pass_that_is_not_there_is_named(ids) -> None:
+    told = run("changes", "r1", "--pass", 1, *STORE)
+    assert told.exit_code == 2
+    assert "no pass 1; its latest is 0" in told.stderr
+
+
+async def test_a_run_without_changes_says_so(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with ModelServer() as server:
+        async with sidecar(tmp_path, server, ["request_logging"]) as proxy:
+            await proxy.ask()
+    assert run("changes", "default", *STORE).stdout == "nothing was changed in run 'default'\n"
+
+
+def test_a_run_that_is_not_there_is_named(ids) -> None:
+    told = run("changes", "r9", *STORE)
+    assert told.exit_code == 2
+    assert "there is no run 'r9'" in told.stderr
+
+
+def test_a_store_that_is_not_there_is_named(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    told = run("ls", *STORE)
+    assert told.exit_code == 2
+    assert "there is no store at" in told.stderr
+
+
+def test_exchanges_are_listed_newest_first(ids) -> None:
+    told = json.loads(run("ls", "--run", "r1", "--limit", 2, "--json", *STORE).stdout)
+    assert [item["id"] for item in told] == ids[:0:-1]
+    table = run("ls", *STORE).stdout
+    assert [identity in table for identity in ids] == [True] * 3
+    assert run("ls", "--status", 404, "--json", *STORE).stdout.strip() == "[]"
+
+
+def test_one_exchange_is_shown_with_its_changes_and_bodies(ids) -> None:
+    told = run("show", ids[0][:-1], *STORE)
+    if told.exit_code:  # the IDs differ in their last digit alone
+        told = run("show", ids[0], *STORE)
+    lines = [" ".join(line.split()) for line in told.stdout.splitlines()]
+    assert "payload_modifier request seed 1 absent configured 1" in lines
+    assert any(line.startswith("payload_modifier request text absent 2002 bytes, sha256 ") for line in lines)
+    assert "request_body:" in lines
+    assert "sent_body:" in lines
+    assert json.loads(run("show", ids[0], "--json", *STORE).stdout)["id"] == ids[0]
+
+
+def test_an_exchange_that_is_not_there_is_named(ids) -> None:
+    told = run("show", "nothing", *STORE)
+    assert told.exit_code == 2
+    assert "there is no exchange 'nothing'" in told.stderr
