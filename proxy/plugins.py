@@ -27,10 +27,17 @@ GROUP = "evalside.interceptors"
 
 BUILT_IN = {
     "caching": "proxy.interceptors.caching",
+    "consolidate_system": "proxy.interceptors.consolidate_system",
+    "drop_params": "proxy.interceptors.drop_params",
     "endpoint": "proxy.interceptors.endpoint",
+    "finish_reason": "proxy.interceptors.finish_reason",
+    "logging": "proxy.interceptors.logging",
+    "modify_tools": "proxy.interceptors.modify_tools",
     "payload_modifier": "proxy.interceptors.payload_modifier",
+    "reasoning": "proxy.interceptors.reasoning",
     "request_logging": "proxy.interceptors.request_logging",
     "response_logging": "proxy.interceptors.response_logging",
+    "streaming": "proxy.interceptors.streaming",
     "system_message": "proxy.interceptors.system_message",
 }
 

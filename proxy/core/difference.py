@@ -12,6 +12,7 @@ from proxy.core.document import encode
 Path = tuple[str | int, ...]
 """Names of members and indexes of elements, from the top."""
 
+_INDEX = re.compile(r"\[\d+\]")
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_$-]+")
 
 
@@ -55,6 +56,11 @@ def field_name(path: Path) -> str:
         else:
             text += f"[{json.dumps(part)}]"
     return text
+
+
+def without_indexes(field: str) -> str:
+    """Return a field's name for all elements of its lists: `messages[].content`."""
+    return _INDEX.sub("[]", field)
 
 
 def snapshot(value: Any) -> Any:

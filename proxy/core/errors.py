@@ -219,6 +219,13 @@ class UpstreamIncomplete(ProxyError):
     retry_helps = True
 
 
+class AnswerNotEditable(ProxyError):
+    """A transform has to change an answer that cannot be changed exactly, or not be read."""
+
+    status = 502
+    code = "answer_not_editable"
+
+
 class UpstreamTimeout(ProxyError):
     """The model server did not accept a connection, or did not begin a streamed answer, within its time."""
 

@@ -6,7 +6,7 @@ import copy
 import itertools
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, TypeVar
 
 from proxy.core.difference import Difference, differences, snapshot
@@ -190,6 +190,13 @@ class Response:
         """Call `fn` once when the client has the last byte (COMPLETE) or never will; last added, first called."""
         self._closers.append(fn)
 
+    def stream(self) -> ByteStream:
+        """Return the body as a stream, to be tapped and mapped; a complete one becomes a stream of one chunk."""
+        if isinstance(self.body, Payload):
+            self.body = ByteStream(_once(self.body.raw), origin=self.body)
+            self.body.tap_errors = self.tap_errors
+        return self.body
+
     async def read(self) -> bytes:
         """Return the whole body; a stream is buffered, so the caller says why it cannot work on chunks."""
         if isinstance(self.body, ByteStream):
@@ -211,6 +218,10 @@ class Response:
                     self._closers.pop()(outcome)
                 except Exception as error:  # noqa: BLE001 - one that fails must not keep the others from releasing
                     self.tap_errors.append(error)
+
+
+async def _once(body: bytes) -> AsyncIterator[bytes]:
+    yield body
 
 
 _process = os.urandom(3).hex()

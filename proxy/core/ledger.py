@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from proxy.core.difference import ABSENT, Difference
+from proxy.core.difference import ABSENT, Difference, without_indexes
 from proxy.core.errors import ChangeRefused
 from proxy.core.stream import CONFIGURED, ByteStream
 
@@ -63,7 +63,7 @@ class Ledger:
         ]
 
     def explain(self, field: str, why: str) -> None:
-        """Give the reason for what the calling interceptor does to this field."""
+        """Give the reason for what the calling interceptor does to this field, `messages[].name` for all of a list."""
         self._reasons[field] = why
 
     def note_request(self, interceptor: str, request: Request, *, strict: bool = False) -> None:
@@ -104,7 +104,11 @@ class Ledger:
         changes = [Change(interceptor, on, part, what) for part, what in found]
         if strict and changes:
             raise ChangeRefused.of(interceptor, on, [change.field for change in changes])
-        self._made += [change._replace(why=self._reasons.get(change.field, change.why)) for change in changes]
+        self._made += [self._explained(change) for change in changes]
+
+    def _explained(self, change: Change) -> Change:
+        why = self._reasons.get(without_indexes(change.field))
+        return change if why is None else change._replace(why=why)
 
 
 class _State(NamedTuple):
@@ -157,8 +161,13 @@ def _by_name(headers: Headers) -> dict[str, str]:
 
 
 def _body_changes(before: Payload | ByteStream, now: Payload | ByteStream) -> list[Difference]:
-    if now is before:
-        return [] if isinstance(now, ByteStream) else now.differences()
+    if isinstance(now, ByteStream):
+        if now is before or now.origin is before:  # what its transforms do comes later
+            return []
+    else:
+        edited = now.differences()
+        if now is before:
+            return edited
     old, new = _digest(before), _digest(now)
     return [Difference((), old, new)] if old != new else []
 

@@ -140,13 +140,22 @@ class Mapped:
 class ByteStream:
     """An async iterator of byte chunks with taps and transforms on it, in the order they were attached.
 
+    `origin` is the complete body that it gives in chunks, if there is one.
+
     Exactly one of three things ends it: the source is exhausted (COMPLETE), the source or a transform raises
     (UPSTREAM_FAILED), or `aclose` comes first (CLIENT_GONE). Every tap then sees `done` once.
     """
 
-    __slots__ = ("_close", "_source", "_stages", "error", "outcome", "tap_errors")
+    __slots__ = ("_close", "_source", "_stages", "error", "origin", "outcome", "tap_errors")
 
-    def __init__(self, source: AsyncIterator[bytes], close: Callable[[], Awaitable[None]] | None = None) -> None:
+    def __init__(
+        self,
+        source: AsyncIterator[bytes],
+        close: Callable[[], Awaitable[None]] | None = None,
+        *,
+        origin: object = None,
+    ) -> None:
+        self.origin = origin
         self._source = source
         self._close = close
         self._stages: list[GuardedTap | Mapped] = []

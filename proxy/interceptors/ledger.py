@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from typing import Any
 
-from proxy.core.difference import ABSENT, Difference
+from proxy.core.difference import ABSENT, Difference, without_indexes
 from proxy.core.document import encode
 from proxy.core.http import Exchange, Headers, Response
 from proxy.core.ledger import Change
@@ -22,7 +21,6 @@ _DEEPEST = 200
 """Levels at most, so that an entry around them can be written as JSON."""
 _LONGEST = 200
 """Characters of a field's name that entries are counted by."""
-_INDEX = re.compile(r"\[\d+\]")
 
 
 class LedgerObserver:
@@ -71,7 +69,7 @@ def _entry(change: Change) -> dict[str, Any]:
 
 def _kind(change: Change) -> ChangeKind:
     return ChangeKind(
-        change.interceptor, change.on, _INDEX.sub("[]", change.field)[:_LONGEST], _what(change.what), change.why
+        change.interceptor, change.on, without_indexes(change.field)[:_LONGEST], _what(change.what), change.why
     )
 
 

@@ -61,6 +61,11 @@ def restyled(stream: bytes, *, usage: bool) -> bytes:
 
 
 def read(route: str, stream: bytes) -> dict[str, Any]:
+    """Return what a stream spells out; without usage where it has none.
+
+    Raises:
+        ValueError: something would be lost.
+    """
     if route in CHUNKED:
         return fold_choices.fold(_documents(stream), CHUNKED[route])
     events = _documents(stream, named=True)

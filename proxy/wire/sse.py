@@ -12,7 +12,8 @@ from proxy.core.http import Headers, get_header
 from proxy.wire import routes
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
-_BOM = b"\xef\xbb\xbf"
+BOM = b"\xef\xbb\xbf"
+"""May stand at the beginning of a stream, and means nothing."""
 
 DONE = b"[DONE]"
 """The data of the event that ends an OpenAI stream."""
@@ -53,11 +54,11 @@ class Parser:
         self._after_cr = chunk.endswith(b"\r")
         text = self._pending + chunk
         if not self._started:
-            if len(text) < len(_BOM) and _BOM.startswith(text):
+            if len(text) < len(BOM) and BOM.startswith(text):
                 self._pending = text
                 return []
             self._started = True
-            text = text.removeprefix(_BOM)
+            text = text.removeprefix(BOM)
         lines = _LINE_END.split(text)
         self._pending = lines.pop()
         events = []

@@ -1,5 +1,19 @@
-from proxy.interceptors import caching, endpoint, payload_modifier, request_logging, response_logging, system_message
-from proxy.plugins import BUILT_IN
+from proxy.interceptors import (
+    caching,
+    consolidate_system,
+    drop_params,
+    endpoint,
+    finish_reason,
+    logging,
+    modify_tools,
+    payload_modifier,
+    reasoning,
+    request_logging,
+    response_logging,
+    streaming,
+    system_message,
+)
+from proxy.plugins import BUILT_IN, find_plugin
 from proxy.testing.contracts import InterceptorContract
 
 
@@ -11,6 +25,39 @@ class TestCaching(InterceptorContract):
 class TestEndpoint(InterceptorContract):
     plugin = endpoint.PLUGIN
     observer = True  # without a default model or aliases
+
+
+class TestConsolidateSystem(InterceptorContract):
+    plugin = consolidate_system.PLUGIN
+    observer = True  # where there is nothing to join
+
+
+class TestDropParams(InterceptorContract):
+    plugin = drop_params.PLUGIN
+    options = {"params": ["model"]}  # noqa: RUF012 - the base class says ClassVar
+
+
+class TestFinishReason(InterceptorContract):
+    plugin = finish_reason.PLUGIN
+    observer = True  # without a limit
+
+
+class TestLogging(InterceptorContract):
+    plugin = logging.PLUGIN
+    observer = True
+
+
+class TestModifyTools(InterceptorContract):
+    plugin = modify_tools.PLUGIN
+    observer = True  # without tools
+
+
+class TestReasoning(InterceptorContract):
+    plugin = reasoning.PLUGIN
+
+
+class TestStreaming(InterceptorContract):
+    plugin = streaming.PLUGIN
 
 
 class TestPayloadModifier(InterceptorContract):
@@ -40,5 +87,4 @@ class TestSystemMessage(InterceptorContract):
 
 def test_every_built_in_interceptor_is_under_contract() -> None:
     tested = {kind.plugin.config for kind in InterceptorContract.__subclasses__()}
-    modules = (caching, endpoint, payload_modifier, request_logging, response_logging, system_message)
-    assert len(tested) == len(BUILT_IN) == len(modules)
+    assert tested == {find_plugin(name).config for name in BUILT_IN}

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from proxy.testing import ModelServer
-from tests.contract.sidecar import chat, sidecar
+from proxy.testing import ModelServer, Reply
+from tests.contract.sidecar import CHAT, chat, sidecar
 
 MODIFIER = {
     "name": "payload_modifier",
@@ -184,3 +184,23 @@ async def test_what_was_sent_is_what_was_received_and_the_ledger(tmp_path, serve
         else:
             del holder[last]
     assert received == sent
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_hits_are_changed_like_live_answers_and_have_the_same_entries(tmp_path, server, stream) -> None:
+    thought = {"index": 0, "finish_reason": "stop"}
+    if stream:
+        chunk = {"choices": [{**thought, "delta": {"content": "<think>hm</think>42"}}]}
+        server.on(CHAT, Reply(chunks=[f"data: {json.dumps(chunk)}\n\n".encode(), b"data: [DONE]\n\n"]))
+    else:
+        server.on(CHAT, Reply(json={"choices": [{**thought, "message": {"content": "<think>hm</think>42"}}]}))
+    async with sidecar(tmp_path, server, ["caching", "reasoning"]) as proxy:
+        body = chat(stream=stream)
+        live, hit = await proxy.ask(body), await proxy.ask(body)
+        rows = await proxy.rows()
+    assert (live.cache, hit.cache) == ("miss", "hit")
+    assert live.body == hit.body
+    assert b"<think>" not in live.body
+    said = "delta" if stream else "message"
+    fields = [f"choices[0].{said}.content", f"choices[0].{said}.reasoning_content"]
+    assert [[change["field"] for change in row["changes"]] for row in rows] == [fields, fields]

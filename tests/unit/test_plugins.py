@@ -78,7 +78,7 @@ def test_what_is_not_enabled_is_not_there() -> None:
     ("item", "message"),
     [
         ("cahcing", "unknown interceptor 'cahcing'; did you mean 'caching'"),
-        ("zzz", "unknown interceptor 'zzz'; valid: caching, endpoint"),
+        ("zzz", "unknown interceptor 'zzz'; valid: caching, consolidate_system"),
         (
             {"name": "caching", "config": {"cachedir": "x"}},
             "'caching': unknown option 'cachedir'; did you mean 'cache_dir'",

@@ -254,3 +254,27 @@ async def test_responses_that_an_exchange_owns_learn_how_it_ended(outcome):
     exchange.owns(response)
     await exchange.aclose(outcome)
     assert calls == [outcome]
+
+
+async def test_a_whole_body_becomes_a_stream_of_one_chunk():
+    response = Response(200, [], Payload(b"abc"))
+    whole = response.body
+    stream = response.stream()
+    assert stream.origin is whole
+    assert response.stream() is stream
+    assert [chunk async for chunk in stream] == [b"abc"]
+
+
+async def test_a_tap_that_failed_on_the_whole_body_is_remembered_by_its_stream():
+    class Fails:
+        def feed(self, chunk):
+            raise ZeroDivisionError
+
+        def done(self, outcome):
+            pass
+
+    response = Response(200, [], Payload(b"abc"))
+    response.tap(Fails())
+    response.stream().tap(Fails())
+    await response.read()
+    assert len(response.tap_errors) == 2
