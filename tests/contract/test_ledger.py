@@ -159,7 +159,7 @@ VALUES = (
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     removed=st.lists(NAMES, max_size=3, unique=True),
     added=st.dictionaries(st.sampled_from(["seed", "extra.a", "extra.b", "top_k"]), VALUES, max_size=3),
@@ -174,6 +174,8 @@ async def test_what_was_sent_is_what_was_received_and_the_ledger(tmp_path, serve
         sent = proxy.last
         row = (await proxy.get(f"/-/exchanges/{answered.header('x-evalside-id')}")).json
     for change in row["changes"]:
+        if change["field"].endswith(" (order)"):
+            continue
         *parents, last = change["field"].replace("[0]", ".0").split(".")
         holder: Any = received
         for name in parents:
