@@ -23,7 +23,7 @@ from proxy.core.nearest import did_you_mean
 from proxy.edge.body import ClientLeft, read_body
 from proxy.edge.controls import check_run
 from proxy.house import House, describe
-from proxy.store import changes, findings, reading, why
+from proxy.store import changes, findings, reading, statistics, why
 from proxy.store import runs as store_runs
 from proxy.store.base import DEFAULT_RUN, LOSSES
 from proxy.wire.routes import PIPELINE
@@ -162,12 +162,14 @@ def run_summary(
         counts = reading.run_summary(dbs[0], run, shown) or {"exchanges": 0, **{name: {} for name in reading.COUNTED}}
         told = _of_run(dbs, run, shown)
         changed = changes.of_run(dbs[0], run, shown)
+        measured = statistics.of_run(dbs[0], run, shown)
     return {
         "run": run,
         **state,
         **counts,
         "pass": shown,
         "passes": state["pass"] + 1,
+        "statistics": measured,
         "changes": changed,
         "findings": _lost(here) + told,
     }

@@ -131,6 +131,7 @@ async def open_house(made: Plan) -> AsyncIterator[House]:
         services = Services(
             responses=responses,
             log=store,
+            memory=store,
             identities=model.identities,
             models=ModelNames(settings.upstream.model_id, settings.upstream.model_aliases),
             redactor=made.redactor,

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from proxy.core.http import Exchange, Response
 from proxy.core.nearest import did_you_mean
 from proxy.core.pipeline import Interceptor, Layer, Next, Stage, in_order
-from proxy.interceptors.base import ROUTES, Config, Plugin, Services, StrictConfig, TransformConfig
+from proxy.interceptors.base import ROUTES, CannotStart, Config, Plugin, Services, StrictConfig, TransformConfig
 from proxy.interceptors.ledger import LedgerObserver
 from proxy.settings import ConfigError, InterceptorSpec, shown
 from proxy.store.base import StoreError
@@ -31,17 +31,26 @@ BUILT_IN = {
     "drop_params": "proxy.interceptors.drop_params",
     "endpoint": "proxy.interceptors.endpoint",
     "finish_reason": "proxy.interceptors.finish_reason",
+    "http_pairs_dump": "proxy.interceptors.http_pairs_dump",
+    "limit": "proxy.interceptors.limit",
+    "log_tokens": "proxy.interceptors.log_tokens",
     "logging": "proxy.interceptors.logging",
     "modify_tools": "proxy.interceptors.modify_tools",
     "payload_modifier": "proxy.interceptors.payload_modifier",
+    "progress_tracking": "proxy.interceptors.progress_tracking",
+    "raise_client_errors": "proxy.interceptors.raise_client_errors",
     "reasoning": "proxy.interceptors.reasoning",
+    "reasoning_replay": "proxy.interceptors.reasoning_replay",
     "request_logging": "proxy.interceptors.request_logging",
     "response_logging": "proxy.interceptors.response_logging",
+    "response_stats": "proxy.interceptors.response_stats",
+    "retry": "proxy.interceptors.retry",
     "streaming": "proxy.interceptors.streaming",
     "system_message": "proxy.interceptors.system_message",
+    "turn_counter": "proxy.interceptors.turn_counter",
 }
 
-DEFAULT = ("request_logging", "response_logging", "caching")
+DEFAULT = ("request_logging", "response_logging", "response_stats", "caching")
 """The pipeline where the configuration has no `interceptors`."""
 
 _IMPLIED = "endpoint"
@@ -118,7 +127,27 @@ def plan(specs: Sequence[InterceptorSpec] | None) -> list[Entry]:
             wrong.append(str(error))
     if wrong:
         raise ConfigError("\n".join(wrong))
+    entries += _implied(entries)
     return sorted(entries, key=lambda entry: (entry.plugin.layer, entry.plugin.rank))
+
+
+def _implied(entries: Sequence[Entry]) -> list[Entry]:
+    """Return the entries that options of `endpoint` stand for.
+
+    Raises:
+        ConfigError: one of them is listed, too.
+    """
+    options = next(entry.options for entry in entries if entry.name == _IMPLIED)
+    wanted = {}
+    if options["max_retries"]:
+        wanted["retry"] = {name: options[name] for name in ("max_retries", "retry_on_status")}
+    if options["max_concurrent"] is not None:
+        wanted["limit"] = {"max_concurrent": options["max_concurrent"]}
+    for entry in entries:
+        if entry.name in wanted:
+            said = ", ".join(wanted[entry.name])
+            raise ConfigError(f"'{entry.name}' is listed, and 'endpoint' has options of it ({said}); keep one of them")
+    return [_entry(InterceptorSpec(name=name, config=config)) for name, config in wanted.items()]
 
 
 def _entry(spec: InterceptorSpec) -> Entry:
@@ -164,6 +193,8 @@ async def build(
             interceptor: Interceptor = await stack.enter_async_context(entry.plugin.build(entry.config, services))
         except (ConfigError, StoreError):
             raise
+        except CannotStart as error:
+            raise ConfigError(str(error)) from None
         except Exception as error:
             raise ConfigError(f"interceptor '{entry.name}' cannot start: {error!r}") from error
         stages.append(_stage(entry, interceptor, strict=strict))
@@ -182,11 +213,11 @@ def _stage(entry: Entry, interceptor: Interceptor, *, strict: bool) -> Stage:
 
 
 def _may_change(entry: Entry, services: Services) -> bool:
-    """Return whether a ledger is needed. `endpoint` is always there, and changes nothing but names of models."""
-    models = services.models
-    return entry.plugin.layer is Layer.TRANSFORM and (
-        entry.name != _IMPLIED or models.default is not None or bool(models.aliases)
-    )
+    """Return whether a ledger is needed. `endpoint` is always there, and mostly changes nothing."""
+    if entry.name == _IMPLIED:
+        models, options = services.models, entry.options
+        return bool(models.default or models.aliases or options["extra_body"] or options["extra_headers"])
+    return entry.plugin.layer is Layer.TRANSFORM
 
 
 async def _check_body(exchange: Exchange, call_next: Next, /) -> Response:

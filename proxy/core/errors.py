@@ -148,6 +148,30 @@ class Conflict(ProxyError):
     kind = "invalid_request_error"
 
 
+class RunAborted(ProxyError):
+    """An earlier answer of the run's pass made `raise_client_errors` give it up."""
+
+    status = 424
+    code = "run_aborted"
+    kind = "invalid_request_error"
+
+
+class SessionBudgetExhausted(ProxyError):
+    """The conversation has more turns than `turn_counter` allows."""
+
+    status = 429
+    code = "session_budget_exhausted"
+    kind = "invalid_request_error"
+
+
+class QueueFull(ProxyError):
+    """As many requests as `limit` allows are on their way, and as many wait."""
+
+    status = 503
+    code = "queue_full"
+    retry_helps = True
+
+
 class BodyTooLarge(ProxyError):
     """The body is larger than `max_body_bytes`."""
 

@@ -13,10 +13,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from proxy.cache.identities import Identities
 from proxy.core.pipeline import Interceptor, Layer
 from proxy.core.redact import Redactor
-from proxy.store.base import CacheStore, ExchangeLog
+from proxy.store.base import CacheStore, ExchangeLog, Memory
 from proxy.wire.routes import GENERATION, PIPELINE
 
 ROUTES = frozenset(PIPELINE.values())
+
+
+class CannotStart(Exception):
+    """What an interceptor raises from its `build` where its options cannot work here; the message is the user's."""
 
 
 class Config(BaseModel):
@@ -55,6 +59,7 @@ class Services:
     responses: Callable[[Path | None], CacheStore]
     """The cache in a folder, or the store's own for None. Opened once, closed with the sidecar."""
     log: ExchangeLog
+    memory: Memory
     identities: Identities
     """Which model server answers."""
     models: ModelNames

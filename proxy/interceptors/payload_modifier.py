@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,10 +13,8 @@ from proxy.core.errors import NotEditable
 from proxy.core.http import Exchange, Headers, Payload, Response
 from proxy.core.pipeline import Layer, Next
 from proxy.interceptors.base import Plugin, Services, TransformConfig, simple
+from proxy.interceptors.header_options import check_header_name, check_header_value
 from proxy.wire.paths import check_path, places, put
-
-_FIXED_HEADERS = frozenset({"connection", "content-length", "host", "transfer-encoding"})
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 class PayloadModifierConfig(TransformConfig):
@@ -60,18 +57,14 @@ class PayloadModifierConfig(TransformConfig):
     def _are_headers(cls, value: Any, info: ValidationInfo) -> Any:
         new_names = value.values() if info.field_name == "headers_to_rename" else ()
         for name in [*value, *new_names]:
-            if not _HEADER_NAME.fullmatch(name):
-                raise ValueError(f"'{name}' is not a header name")
-            if name.lower() in _FIXED_HEADERS:
-                raise ValueError(f"'{name}' is set by the connection and cannot be changed here")
+            check_header_name(name)
         return value
 
     @field_validator("headers_to_add")
     @classmethod
     def _can_be_sent(cls, value: dict[str, str]) -> dict[str, str]:
         for name, content in value.items():
-            if not content.isprintable():
-                raise ValueError(f"header '{name}' has a value that HTTP cannot carry")
+            check_header_value(name, content)
         return value
 
 

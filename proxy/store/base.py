@@ -11,6 +11,9 @@ from proxy.core.http import Headers
 DEFAULT_RUN = "default"
 """What requests that name no run are kept under."""
 
+ABORTED = "aborted"
+"""The kind of memory that says why a pass of a run was given up; its key is the pass."""
+
 POOLED = ""
 """The pool of deterministic answers, shared by every run."""
 
@@ -244,6 +247,16 @@ class RunStore(Protocol):
         """Note that a stored answer was asked for again: None where the model server said the same."""
 
 
+class Memory(Protocol):
+    """What interceptors remember from one request of a run to the next, across workers and restarts."""
+
+    def recall(self, run: str | None, kind: str, key: str, /) -> str | None:
+        """Return what was remembered, None where nothing was. May be a moment late in another worker."""
+
+    def remember(self, run: str | None, kind: str, key: str, value: str, /, *, keep: int | None = None) -> None:
+        """Remember a value in place of the one before; enqueues and never waits. `keep` limits those of the kind."""
+
+
 class CacheStore(ResponseStore, RunStore, Protocol):
     """Answers, and the runs that use them, in one place."""
 
@@ -256,6 +269,12 @@ class ExchangeLog(Protocol):
 
     def count_changes(self, run: str | None, kinds: Collection[ChangeKind], /) -> None:
         """Count a request that passed the transforms, and what they changed; never shed."""
+
+    def observe(self, run: str | None, values: Mapping[str, float], /) -> None:
+        """Add a value of each quantity to the statistics of the run's pass; never shed."""
+
+    def observed(self, run: str | None, name: str, /) -> int:
+        """Return how often a quantity was observed in the run's pass, by all workers, as far as it is written."""
 
     async def flush(self) -> None:
         """Return when everything appended so far is written."""

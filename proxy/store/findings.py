@@ -14,8 +14,10 @@ from typing import Any
 from sqlite_utils import Database
 
 from proxy.core.document import encode, parse
+from proxy.store.base import ABORTED
 from proxy.store.codec import unpack
 from proxy.store.interval import wilson
+from proxy.store.memories import recall
 from proxy.store.runs import state
 
 Finding = dict[str, Any]
@@ -54,7 +56,16 @@ def of_run(db: Database, run: str, number: int) -> list[Finding]:
         *_random_seeds(db, run, number),
         *_mixed_identity(db, run),
         *_verified(db, run),
+        *_aborted(db, run, number),
     ]
+
+
+def _aborted(db: Database, run: str, number: int) -> list[Finding]:
+    """Say why the pass was given up; that of requests without a run goes on all the same."""
+    reason = recall(db.conn, (run, ABORTED, str(number)))
+    if reason is None:
+        return []
+    return [{"finding": "aborted", "count": 1, "text": f"The pass is to be given up (raise_client_errors): {reason}."}]
 
 
 def _repeats(distinct: int, collapsed: int) -> Finding:

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Collection, Mapping
 
-from proxy.store import changes, queries, samples
-from proxy.store.base import ChangeKind, EntryKey, ExchangeRecord, Lease, Losses, RunState, Sequence, StoredResponse
+from proxy.store import changes, memories, queries, samples, statistics
+from proxy.store.base import (
+    DEFAULT_RUN,
+    ChangeKind,
+    EntryKey,
+    ExchangeRecord,
+    Lease,
+    Losses,
+    RunState,
+    Sequence,
+    StoredResponse,
+)
 from proxy.store.rows import read_response, write_response
 from proxy.store.schema import migrate
 
@@ -92,6 +103,23 @@ class MemoryStore:
         """Count a request that passed the transforms, and what they changed."""
         for kind in (None, *kinds):
             changes.add(self._db, (run, kind), 1)
+
+    def observe(self, run: str | None, values: Mapping[str, float], /) -> None:
+        """Add a value of each quantity to the statistics of the run's pass."""
+        for name, value in values.items():
+            statistics.add(self._db, (run, name), statistics.Quantity.of(value))
+
+    def observed(self, run: str | None, name: str, /) -> int:
+        """Return how often a quantity was observed in the run's pass."""
+        return statistics.times(self._db, run, name)
+
+    def recall(self, run: str | None, kind: str, key: str, /) -> str | None:
+        """Return what was remembered, None where nothing was."""
+        return memories.recall(self._db, (run or DEFAULT_RUN, kind, key))
+
+    def remember(self, run: str | None, kind: str, key: str, value: str, /, *, keep: int | None = None) -> None:
+        """Remember a value in place of the one before."""
+        memories.remember(self._db, (run or DEFAULT_RUN, kind, key), value, time.time(), keep)
 
     async def flush(self) -> None:
         """Return at once: nothing is queued."""

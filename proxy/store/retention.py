@@ -24,6 +24,7 @@ def enforce(connection: sqlite3.Connection, retention: Retention) -> None:
     """Delete what is too old, then the oldest of what is too much. `connection` is in autocommit."""
     _older(connection, "responses", "id", "created_at", retention.cache_max_age_days)
     _older(connection, "exchanges", "seq", "started_at", retention.log_max_age_days)
+    _older(connection, "memory", "rowid", "at", retention.log_max_age_days)
     _larger(connection, "responses", "id", retention.cache_max_bytes)
     _larger(connection, "exchanges", "seq", retention.log_max_bytes)
 

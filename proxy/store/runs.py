@@ -11,7 +11,9 @@ from sqlite_utils import Database
 
 from proxy.store.samples import delete_run, new_pass, run_state
 
-_EXISTS = "SELECT EXISTS (SELECT 1 FROM runs WHERE run = ?) OR EXISTS (SELECT 1 FROM exchanges WHERE run = ?)"
+_EXISTS = " OR ".join(
+    f"EXISTS (SELECT 1 FROM {table} WHERE run = :run)" for table in ("runs", "exchanges", "statistics", "memory")
+)
 _IDENTITIES = "SELECT run, identity, server, facts, first_at FROM run_identities WHERE run = ? ORDER BY first_at"
 
 
@@ -28,7 +30,7 @@ class NewPass(NamedTuple):
 
 def exists(db: sqlite3.Connection | Database, run: str) -> bool:
     """Return whether the run has been made, or anything was asked in it."""
-    return bool(db.execute(_EXISTS, (run, run)).fetchone()[0])
+    return bool(db.execute(f"SELECT {_EXISTS}", {"run": run}).fetchone()[0])
 
 
 def heirs(db: sqlite3.Connection | Database, run: str) -> list[str]:

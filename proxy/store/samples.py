@@ -20,6 +20,8 @@ _OF_A_RUN = (
     "verifications",
     "changes",
     "transformed",
+    "statistics",
+    "memory",
     "runs",
 )
 """Tables whose rows go with their run."""

@@ -124,8 +124,8 @@ def m002_runs_samples_and_identities(db: Database) -> None:
 
 
 @migrations()
-def m003_ledger(db: Database) -> None:
-    """What interceptors changed, in each exchange and counted over each pass of a run."""
+def m003_ledger_statistics_and_memory(db: Database) -> None:
+    """What interceptors changed, counted and want to remember."""
     db.table("exchanges").add_column("changes", bytes)
     db.table("changes").create(
         {
@@ -144,6 +144,17 @@ def m003_ledger(db: Database) -> None:
     db.table("transformed").create(
         {"run": str, "pass": int, "requests": int}, pk=("run", "pass"), not_null={"requests"}
     )
+    db.table("statistics").create(
+        {"run": str, "pass": int, "name": str, "count": int, "total": float, "smallest": float, "largest": float},
+        pk=("run", "pass", "name"),
+        not_null={"count", "total", "smallest", "largest"},
+    )
+    db.table("memory").create(
+        {"run": str, "kind": str, "key": str, "value": str, "at": float},
+        pk=("run", "kind", "key"),
+        not_null={"value", "at"},
+    )
+    db.table("memory").create_index(["at"])
 
 
 def refuse_unknown(connection: sqlite3.Connection, path: str) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from proxy.store import changes, queries, samples
+from proxy.store import changes, memories, queries, samples, statistics
 from proxy.store.base import (
     DEFAULT_RUN,
     ChangeKind,
@@ -72,8 +73,10 @@ class SqliteStore:
         self._retention = retention
         self._leases = 0
         self._writer = Writer(self._housekeep)
-        self._uses = Tally(self._writer, _count_use)
-        self._changes = Tally(self._writer, changes.add)
+        self._uses = Tally(self._writer, int.__add__, _count_use)
+        self._changes = Tally(self._writer, int.__add__, changes.add)
+        self._statistics = Tally(self._writer, statistics.Quantity.plus, statistics.add)
+        self._unsaid: dict[tuple[str, str, str], str] = {}  # memories on their way to the database
 
     def open(self) -> None:
         """Check, create or migrate the file, and start the writer."""
@@ -222,7 +225,7 @@ class SqliteStore:
 
     def count(self, run: str, at: EntryKey, /, *, served: bool) -> None:
         """Count that the run used an answer."""
-        self._uses.add([_Use(run, (at.key, at.pool, at.sample or 0), served)])
+        self._uses.add([(_Use(run, (at.key, at.pool, at.sample or 0), served), 1)])
 
     def saw(self, run: str, identity: str, server: str, facts: Mapping[str, str], /) -> None:
         """Note which model server answered the run."""
@@ -246,7 +249,44 @@ class SqliteStore:
 
     def count_changes(self, run: str | None, kinds: Collection[ChangeKind], /) -> None:
         """Count a request that passed the transforms, and what they changed."""
-        self._changes.add([(run, None), *((run, kind) for kind in kinds)])
+        self._changes.add([((run, kind), 1) for kind in (None, *kinds)])
+
+    def observe(self, run: str | None, values: Mapping[str, float], /) -> None:
+        """Add a value of each quantity to the statistics of the run's pass."""
+        self._statistics.add(((run, name), statistics.Quantity.of(value)) for name, value in values.items())
+
+    def observed(self, run: str | None, name: str, /) -> int:
+        """Return how often a quantity was observed in the run's pass; 0 where it cannot be read (counted)."""
+        try:
+            return statistics.times(self._reader, run, name)
+        except sqlite3.Error as error:
+            self._writer.count_failed_read(error)
+            return 0
+
+    def recall(self, run: str | None, kind: str, key: str, /) -> str | None:
+        """Return what was remembered; None where nothing was, or where it cannot be read (counted)."""
+        at = (run or DEFAULT_RUN, kind, key)
+        if at in self._unsaid:
+            return self._unsaid[at]
+        try:
+            return memories.recall(self._reader, at)
+        except sqlite3.Error as error:
+            self._writer.count_failed_read(error)
+            return None
+
+    def remember(self, run: str | None, kind: str, key: str, value: str, /, *, keep: int | None = None) -> None:
+        """Remember a value in place of the one before."""
+        at = (run or DEFAULT_RUN, kind, key)
+
+        def said() -> None:
+            if self._unsaid.get(at) is value:
+                del self._unsaid[at]
+
+        self._unsaid[at] = value
+        now = time.time()
+        self._writer.submit(
+            Job(lambda db: memories.remember(db, at, value, now, keep), len(value), is_log=False, settled=said)
+        )
 
     async def flush(self) -> None:
         """Return when everything so far is written."""

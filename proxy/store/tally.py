@@ -1,10 +1,9 @@
-"""Counts that are added up in memory and written with the next batch: none is lost where log rows are shed."""
+"""What is added up in memory and written with the next batch: nothing of it is lost where log rows are shed."""
 
 from __future__ import annotations
 
 import sqlite3
 import threading
-from collections import Counter
 from collections.abc import Callable, Hashable, Iterable
 from functools import partial
 from typing import Generic, TypeVar
@@ -12,34 +11,41 @@ from typing import Generic, TypeVar
 from proxy.store.writer import Job, Writer
 
 K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
 
 
-class Tally(Generic[K]):
-    """Counts by key.
+class Tally(Generic[K, V]):
+    """Amounts by key.
 
     Args:
         writer: what writes them.
-        write: adds one count to the database, in the writer's thread.
+        plus: adds two amounts.
+        write: adds an amount to the database, in the writer's thread.
     """
 
-    def __init__(self, writer: Writer, write: Callable[[sqlite3.Connection, K, int], object]) -> None:
+    def __init__(
+        self, writer: Writer, plus: Callable[[V, V], V], write: Callable[[sqlite3.Connection, K, V], object]
+    ) -> None:
         self._writer = writer
+        self._plus = plus
         self._write_one = write
-        self._next: Counter[K] | None = None  # what the next batch will add
+        self._next: dict[K, V] | None = None  # what the next batch will add
         self._lock = threading.Lock()  # protects _next and what is in it
 
-    def add(self, keys: Iterable[K]) -> None:
-        """Count each key once more."""
+    def add(self, amounts: Iterable[tuple[K, V]]) -> None:
+        """Add to the amount of each key."""
         with self._lock:
-            counts = self._next
-            if counts is None:
-                counts = self._next = Counter()
-                self._writer.submit(Job(partial(self._write, counts), 0, is_log=False))
-            counts.update(keys)
+            sums = self._next
+            if sums is None:
+                sums = self._next = {}
+                self._writer.submit(Job(partial(self._write, sums), 0, is_log=False))
+            for key, amount in amounts:
+                known = sums.get(key)
+                sums[key] = amount if known is None else self._plus(known, amount)
 
-    def _write(self, counts: Counter[K], connection: sqlite3.Connection) -> None:
+    def _write(self, sums: dict[K, V], connection: sqlite3.Connection) -> None:
         with self._lock:
-            if self._next is counts:
+            if self._next is sums:
                 self._next = None
-        for key, count in counts.items():
-            self._write_one(connection, key, count)
+        for key, amount in sums.items():
+            self._write_one(connection, key, amount)

@@ -334,7 +334,9 @@ class InterceptorContract:
     def services(self) -> Services:
         """Return what the interceptor is built with."""
         store = MemoryStore()
-        return Services(lambda folder: store, store, Always(Identity("http://model/v1")), ModelNames(), Redactor())
+        return Services(
+            lambda folder: store, store, store, Always(Identity("http://model/v1")), ModelNames(), Redactor()
+        )
 
     def exchange(self) -> Exchange:
         """Return a request as it comes in."""

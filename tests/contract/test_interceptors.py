@@ -1,17 +1,28 @@
+import pytest
+
 from proxy.interceptors import (
     caching,
     consolidate_system,
     drop_params,
     endpoint,
     finish_reason,
+    http_pairs_dump,
+    limit,
+    log_tokens,
     logging,
     modify_tools,
     payload_modifier,
+    progress_tracking,
+    raise_client_errors,
     reasoning,
+    reasoning_replay,
     request_logging,
     response_logging,
+    response_stats,
+    retry,
     streaming,
     system_message,
+    turn_counter,
 )
 from proxy.plugins import BUILT_IN, find_plugin
 from proxy.testing.contracts import InterceptorContract
@@ -58,6 +69,58 @@ class TestReasoning(InterceptorContract):
 
 class TestStreaming(InterceptorContract):
     plugin = streaming.PLUGIN
+
+
+class TestLimit(InterceptorContract):
+    plugin = limit.PLUGIN
+    options = {"max_concurrent": 1}  # noqa: RUF012 - the base class says ClassVar
+    observer = True
+
+
+class TestLogTokens(InterceptorContract):
+    plugin = log_tokens.PLUGIN
+    observer = True
+
+
+class TestRaiseClientErrors(InterceptorContract):
+    plugin = raise_client_errors.PLUGIN
+    observer = True
+
+
+class TestReasoningReplay(InterceptorContract):
+    plugin = reasoning_replay.PLUGIN
+    observer = True  # what nobody remembers
+
+
+class TestResponseStats(InterceptorContract):
+    plugin = response_stats.PLUGIN
+    observer = True
+
+
+class TestRetry(InterceptorContract):
+    plugin = retry.PLUGIN
+    options = {"max_wait": 0.01}  # noqa: RUF012 - the base class says ClassVar
+    observer = True
+
+
+class TestTurnCounter(InterceptorContract):
+    plugin = turn_counter.PLUGIN
+    observer = True  # without a limit
+
+
+class TestHttpPairsDump(InterceptorContract):
+    plugin = http_pairs_dump.PLUGIN
+    observer = True
+
+    @pytest.fixture(autouse=True)
+    def dump_to_a_folder(self, tmp_path, monkeypatch) -> None:
+        monkeypatch.setattr(type(self), "options", {"dump_path": str(tmp_path / "pairs.json")})
+
+
+class TestProgressTracking(InterceptorContract):
+    plugin = progress_tracking.PLUGIN
+    options = {"progress_tracking_url": "http://127.0.0.1:1/"}  # noqa: RUF012 - the base class says ClassVar
+    observer = True
 
 
 class TestPayloadModifier(InterceptorContract):

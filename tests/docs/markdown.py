@@ -96,7 +96,8 @@ def type_name(schema: dict[str, Any]) -> str:
         return ", ".join(f"`{value}`" for value in values)
     kind = str(schema.get("type", "any"))
     if kind == "array":
-        return "list of strings" if schema.get("items", {}).get("type") == "string" else "list"
+        items = schema.get("items", {}).get("type")
+        return f"list of {items}s" if items in {"string", "integer"} else "list"
     if kind == "object":
         return "map of strings" if schema.get("additionalProperties") == {"type": "string"} else "map"
     bounds = {"exclusiveMinimum": ">", "minimum": "≥", "maximum": "≤"}

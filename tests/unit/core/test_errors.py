@@ -3,7 +3,7 @@ import json
 import pytest
 
 from proxy.core import errors
-from proxy.core.errors import ProxyError, SampleBusy, ShuttingDown, StoreUnwritable
+from proxy.core.errors import ProxyError, QueueFull, SampleBusy, ShuttingDown, StoreUnwritable
 
 
 def every(kind):
@@ -26,7 +26,9 @@ def test_sdks_are_told_when_asking_again_is_no_use(kind):
     headers = kind("x", headers=[(b"allow", b"GET")]).response_headers()
     assert headers[:2] == [(b"content-type", b"application/json"), (b"allow", b"GET")]
     assert ((b"x-should-retry", b"false") in headers) is not kind.retry_helps
-    assert kind.retry_helps == (kind.kind == "upstream_error" or kind in {SampleBusy, ShuttingDown, StoreUnwritable})
+    assert kind.retry_helps == (
+        kind.kind == "upstream_error" or kind in {QueueFull, SampleBusy, ShuttingDown, StoreUnwritable}
+    )
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ REQUEST = {"model": "m", "messages": [{"role": "user", "content": "hello"}]}
 
 def services(store: MemoryStore | None = None) -> Services:
     store = store or MemoryStore()
-    return Services(lambda folder: store, store, Always(Identity("http://model/v1")), ModelNames(), Redactor())
+    return Services(lambda folder: store, store, store, Always(Identity("http://model/v1")), ModelNames(), Redactor())
 
 
 def chunked(body: bytes, size: int) -> ByteStream:

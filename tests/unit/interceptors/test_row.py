@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import pytest
 
@@ -17,6 +17,12 @@ class Log(list[ExchangeRecord]):
 
     def count_changes(self, run: str | None, kinds: Collection[ChangeKind], /) -> None:
         pass
+
+    def observe(self, run: str | None, values: Mapping[str, float], /) -> None:
+        pass
+
+    def observed(self, run: str | None, name: str, /) -> int:
+        return 0
 
     async def flush(self) -> None:
         pass

@@ -27,9 +27,9 @@ def add(connection: sqlite3.Connection, name: str, count: int) -> None:
 def test_what_was_counted_is_written_together(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
     thread = writer()
-    tally = Tally(thread, add)
-    tally.add(["a", "b"])
-    tally.add(["a"])
+    tally = Tally(thread, int.__add__, add)
+    tally.add([("a", 1), ("b", 1)])
+    tally.add([("a", 1)])
     thread.start(database(path))
     thread.close()
     assert counts(path) == [("a", 2), ("b", 1)]
@@ -46,7 +46,7 @@ def test_a_batch_that_is_written_again_counts_the_same(tmp_path: Path) -> None:
 
     path = tmp_path / "a.db"
     thread = writer()
-    Tally(thread, once_locked).add(["a", "a", "b"])
+    Tally(thread, int.__add__, once_locked).add([("a", 1), ("a", 1), ("b", 1)])
     thread.start(database(path))
     thread.close()
     assert counts(path) == [("a", 2), ("b", 1)]

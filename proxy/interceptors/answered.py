@@ -1,0 +1,49 @@
+"""The whole answer of an exchange, for observers that look at it once it is over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from proxy.core.collect import Collector
+from proxy.core.facts import CacheFacts
+from proxy.core.http import Exchange, Response, get_header
+from proxy.core.stream import Outcome
+from proxy.wire.encoding import decode
+from proxy.wire.sse import is_event_stream
+
+LARGEST = 64 * 1024 * 1024
+"""Bytes. Of a longer body the beginning is seen."""
+
+
+class Answered:
+    """What the client got of an answer.
+
+    Args:
+        then: called once with it, and with how the answer ended.
+    """
+
+    def __init__(self, response: Response, then: Callable[[Answered, Outcome], None]) -> None:
+        self.status = response.status
+        self.headers = response.headers
+        self.streamed = is_event_stream(response.headers)
+        self._then = then
+        self._collected = Collector(LARGEST)
+
+    @property
+    def body(self) -> bytes:
+        """Content encoding removed, where it can be."""
+        raw = self._collected.body
+        decoded = decode(raw, get_header(self.headers, b"content-encoding"))
+        return raw if decoded is None else decoded
+
+    def feed(self, chunk: bytes) -> None:
+        self._collected.feed(chunk)
+
+    def done(self, outcome: Outcome) -> None:
+        self._then(self, outcome)
+
+
+def is_live(exchange: Exchange) -> bool:
+    """Return whether the model server was asked for this answer now."""
+    facts = exchange.get(CacheFacts)
+    return facts is None or facts.status not in {"hit", "coalesced"}

@@ -1,0 +1,115 @@
+"""reasoning_replay: gives the model its own earlier reasoning back, where a client does not send it along."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+import orjson
+from pydantic import Field, PositiveInt
+
+from proxy.core.http import Exchange, Response
+from proxy.core.pipeline import Layer, Next
+from proxy.core.stream import Outcome
+from proxy.interceptors.answered import Answered
+from proxy.interceptors.base import Plugin, Services, StrictConfig, simple
+from proxy.wire import fold, routes
+
+_KIND = "reasoning"
+_FIELDS = ("reasoning_content", "reasoning")
+
+
+class ReasoningReplayConfig(StrictConfig):
+    """How the model gets it."""
+
+    mode: Literal["think_tags", "native", "both"] = Field(
+        "think_tags", description="in front of the text, in `reasoning` and `reasoning_content`, or both"
+    )
+    tag_open: str = Field("<think>", min_length=1, description="in front of the reasoning in the text")
+    tag_close: str = Field("</think>", min_length=1, description="behind it")
+    cache_max_entries: PositiveInt = Field(10_000, description="answers of a run whose reasoning is remembered")
+
+
+class ReasoningReplay:
+    """Remembers the reasoning of every answer in a chat by its tool calls or its text, for the run it belongs to."""
+
+    def __init__(self, config: ReasoningReplayConfig, services: Services) -> None:
+        self._config = config
+        self._memory = services.memory
+
+    async def __call__(self, exchange: Exchange, call_next: Next, /) -> Response:
+        if exchange.route != routes.CHAT:
+            return await call_next(exchange)
+        body = exchange.request.body
+        for index, message in enumerate(_assistant(body.json)):
+            reasoning = self._recalled(exchange.run, message)
+            if reasoning is not None:
+                self._give_back(list(_assistant(body.edit()))[index], reasoning)
+        response = await call_next(exchange)
+
+        def remember(answer: Answered, outcome: Outcome) -> None:
+            if outcome is Outcome.COMPLETE and answer.status == 200:
+                for message in _messages(answer):
+                    self._remember(exchange.run, message)
+
+        response.tap(Answered(response, remember))
+        return response
+
+    def _recalled(self, run: str | None, message: Mapping[str, Any]) -> str | None:
+        found = (self._memory.recall(run, _KIND, key) for key in _keys(message))
+        return next((reasoning for reasoning in found if reasoning is not None), None)
+
+    def _remember(self, run: str | None, message: Mapping[str, Any]) -> None:
+        reasoning = _reasoning(message)
+        if reasoning:
+            for key in _keys(message):
+                self._memory.remember(run, _KIND, key, reasoning, keep=self._config.cache_max_entries)
+
+    def _give_back(self, message: dict[str, Any], reasoning: str) -> None:
+        config = self._config
+        if config.mode != "think_tags" and not _reasoning(message):
+            message.update(dict.fromkeys(_FIELDS, reasoning))
+        text = message.get("content")
+        if config.mode != "native" and (text is None or isinstance(text, str)):
+            text = text or ""
+            if not text.startswith(config.tag_open):
+                message["content"] = f"{config.tag_open}{reasoning}{config.tag_close}\n{text}"
+
+
+def _assistant(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    messages = document.get("messages")
+    for message in messages if isinstance(messages, list) else ():
+        if isinstance(message, dict) and message.get("role") == "assistant":
+            yield message
+
+
+def _messages(answer: Answered) -> Iterator[dict[str, Any]]:
+    """Return the messages of a complete answer; a stream that cannot be put together has none."""
+    try:
+        document = fold.read(routes.CHAT, answer.body) if answer.streamed else orjson.loads(answer.body)
+    except ValueError:
+        return
+    choices = document.get("choices") if isinstance(document, dict) else None
+    for choice in choices if isinstance(choices, list) else ():
+        if isinstance(choice, dict) and isinstance(choice.get("message"), dict):
+            yield choice["message"]
+
+
+def _reasoning(message: Mapping[str, Any]) -> str:
+    return next((message[name] for name in _FIELDS if isinstance(message.get(name), str)), "")
+
+
+def _keys(message: Mapping[str, Any]) -> list[str]:
+    """Return what a message is known by: the IDs of its tool calls, else its text."""
+    calls = message.get("tool_calls")
+    ids = [call.get("id") for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
+    if ids:
+        return [f"call:{identity}" for identity in ids if isinstance(identity, str) and identity]
+    text = message.get("content")
+    return (
+        ["text:" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()] if isinstance(text, str) else []
+    )
+
+
+PLUGIN = Plugin(ReasoningReplayConfig, Layer.TRANSFORM, simple(ReasoningReplay), rank=45)

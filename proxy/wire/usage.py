@@ -1,0 +1,112 @@
+"""What an answer says of itself in numbers: tokens, how its choices ended, tool calls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from proxy.wire import routes, sse
+
+
+@dataclass(slots=True)
+class Counted:
+    """None where the answer does not tell."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    total_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    finish_reasons: list[str] = field(default_factory=list)
+    """Of each choice that told one."""
+    tool_calls: int = 0
+    function_calls: int = 0
+    """In the older form, one a message."""
+    model: str | None = None
+
+
+def counted(route: str, body: bytes, *, streamed: bool) -> Counted | None:
+    """Return the numbers of an answer without content encoding, None where it is no JSON object, or an error."""
+    documents = list(_documents(body, streamed=streamed))
+    if not documents or any(document.get("error") is not None for document in documents):
+        return None
+    found = Counted()
+    calls: set[Any] = set()
+    for document in documents:
+        nested = document.get("response") or document.get("message")  # events of responses and messages wrap theirs
+        for part in (document, nested if isinstance(nested, dict) else {}):
+            if isinstance(part.get("model"), str):
+                found.model = part["model"]
+            _count_usage(found, part.get("usage"))
+        if route in {routes.CHAT, routes.COMPLETIONS}:
+            _count_choices(found, document, calls)
+    if route == routes.RESPONSES:
+        _count_response(found, documents)
+    elif route == routes.MESSAGES:
+        _count_message(found, documents)
+    found.tool_calls += len(calls)
+    if found.total_tokens is None and found.prompt_tokens is not None and found.completion_tokens is not None:
+        found.total_tokens = found.prompt_tokens + found.completion_tokens
+    return found
+
+
+def _documents(body: bytes, *, streamed: bool) -> Iterable[dict[str, Any]]:
+    for raw in (event.data for event in sse.split(body).events) if streamed else (body,):
+        try:
+            document = orjson.loads(raw)
+        except orjson.JSONDecodeError:
+            continue
+        if isinstance(document, dict):
+            yield document
+
+
+def _count_usage(found: Counted, usage: Any) -> None:
+    """Take over what a usage object tells; a later one of a stream knows more."""
+    if not isinstance(usage, dict):
+        return
+    details = usage.get("completion_tokens_details") or usage.get("output_tokens_details")
+    told = {
+        "prompt_tokens": usage.get("prompt_tokens", usage.get("input_tokens")),
+        "completion_tokens": usage.get("completion_tokens", usage.get("output_tokens")),
+        "total_tokens": usage.get("total_tokens"),
+        "reasoning_tokens": details.get("reasoning_tokens") if isinstance(details, dict) else None,
+    }
+    for name, value in told.items():
+        if type(value) is int:
+            setattr(found, name, value)
+
+
+def _count_choices(found: Counted, document: Mapping[str, Any], calls: set[Any]) -> None:
+    for choice in _objects(document.get("choices")):
+        if isinstance(choice.get("finish_reason"), str):
+            found.finish_reasons.append(choice["finish_reason"])
+        said = choice.get("message") or choice.get("delta")
+        if isinstance(said, dict):
+            for position, call in enumerate(_objects(said.get("tool_calls"))):
+                calls.add((choice.get("index"), call.get("index", position)))
+            function = said.get("function_call")
+            found.function_calls += isinstance(function, dict) and "name" in function
+
+
+def _count_response(found: Counted, documents: list[dict[str, Any]]) -> None:
+    last = documents[-1]
+    whole = last["response"] if isinstance(last.get("response"), dict) else last
+    if isinstance(whole.get("status"), str):
+        found.finish_reasons.append(whole["status"])
+    found.tool_calls += sum(item.get("type") == "function_call" for item in _objects(whole.get("output")))
+
+
+def _count_message(found: Counted, documents: list[dict[str, Any]]) -> None:
+    for document in documents:
+        delta = document.get("delta")
+        for part in (document, delta if isinstance(delta, dict) else {}):
+            if isinstance(part.get("stop_reason"), str):
+                found.finish_reasons.append(part["stop_reason"])
+        blocks = [*_objects(document.get("content")), *_objects([document.get("content_block")])]
+        found.tool_calls += sum(block.get("type") == "tool_use" for block in blocks)
+
+
+def _objects(items: Any) -> Iterable[dict[str, Any]]:
+    return (item for item in items if isinstance(item, dict)) if isinstance(items, list) else ()

@@ -1,0 +1,115 @@
+import json
+
+import pytest
+
+from proxy.testing import ModelServer, Reply
+from tests.contract.sidecar import CHAT, chat, sidecar
+from tests.unit.interceptors.alone import events
+
+CALL = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+USER = {"role": "user", "content": "hello"}
+
+
+def replay(**options):
+    return [{"name": "reasoning_replay", "config": options}]
+
+
+def answer(**message):
+    said = {"role": "assistant", "content": None, **message}
+    return Reply(json={"choices": [{"index": 0, "message": said, "finish_reason": "stop"}]})
+
+
+@pytest.fixture
+def server():
+    with ModelServer() as running:
+        yield running
+
+
+async def replayed(tmp_path, server, said, **options):
+    """What the model server gets of its own answer, in the next turn."""
+    async with sidecar(tmp_path, server, replay(**options)) as proxy:
+        answered = await proxy.ask(chat(), x_evalside_run="r")
+        client = {name: value for name, value in said.items() if name not in {"reasoning", "reasoning_content"}}
+        await proxy.ask(chat(messages=[USER, {"role": "assistant", **client}, USER]), x_evalside_run="r")
+        assert answered.status == 200
+        return proxy.last["messages"][1]
+
+
+@pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])
+async def test_an_answer_is_known_by_its_text(tmp_path, server, field):
+    said = {"content": "42", field: "hm"}
+    server.enqueue(answer(**said))
+    assert (await replayed(tmp_path, server, said))["content"] == "<think>hm</think>\n42"
+
+
+async def test_an_answer_is_known_by_its_tool_calls(tmp_path, server):
+    said = {"content": None, "tool_calls": [CALL], "reasoning_content": "hm"}
+    server.enqueue(answer(**said))
+    assert (await replayed(tmp_path, server, said))["content"] == "<think>hm</think>\n"
+
+
+async def test_native_fields(tmp_path, server):
+    said = {"content": "42", "reasoning_content": "hm"}
+    server.enqueue(answer(**said))
+    got = await replayed(tmp_path, server, said, mode="native")
+    assert got == {"role": "assistant", "content": "42", "reasoning_content": "hm", "reasoning": "hm"}
+
+
+async def test_both_ways_with_own_tags(tmp_path, server):
+    said = {"content": "42", "reasoning_content": "hm"}
+    server.enqueue(answer(**said))
+    got = await replayed(tmp_path, server, said, mode="both", tag_open="[", tag_close="]")
+    assert (got["content"], got["reasoning"]) == ("[hm]\n42", "hm")
+
+
+async def test_what_the_client_sends_along_is_not_doubled(tmp_path, server):
+    server.enqueue(answer(content="<think>x</think>42", reasoning_content="hm"))
+    got = await replayed(tmp_path, server, {"content": "<think>x</think>42"}, mode="both")
+    assert got["content"] == "<think>x</think>42"
+
+
+async def test_a_streamed_answer_is_remembered_too(tmp_path, server):
+    envelope = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+    deltas = [
+        {"role": "assistant", "content": ""},
+        {"reasoning_content": "h"},
+        {"reasoning_content": "m"},
+        {"content": "42"},
+    ]
+    ends = [None, None, None, "stop"]
+    chunks = [
+        {**envelope, "choices": [{"index": 0, "delta": delta, "finish_reason": end}]}
+        for delta, end in zip(deltas, ends, strict=True)
+    ]
+    server.enqueue(Reply(chunks=[events(*chunks)]))
+    assert (await replayed(tmp_path, server, {"content": "42"}))["content"] == "<think>hm</think>\n42"
+
+
+async def test_it_is_remembered_across_a_restart_and_not_across_runs(tmp_path, server):
+    server.enqueue(answer(content="42", reasoning_content="hm"))
+    async with sidecar(tmp_path, server, replay()) as proxy:
+        await proxy.ask(chat(), x_evalside_run="r")
+    body = chat(messages=[USER, {"role": "assistant", "content": "42"}])
+    async with sidecar(tmp_path, server, replay()) as proxy:
+        await proxy.ask(body, x_evalside_run="other")
+        assert proxy.last == body
+        await proxy.ask(body, x_evalside_run="r")
+        assert proxy.last["messages"][1]["content"] == "<think>hm</think>\n42"
+
+
+async def test_it_takes_reasoning_that_another_interceptor_moved_out_of_the_text(tmp_path, server):
+    server.enqueue(answer(content="<think>hm</think>42"))
+    async with sidecar(tmp_path, server, [*replay(), "reasoning"]) as proxy:
+        answered = await proxy.ask(chat(), x_evalside_run="r")
+        await proxy.ask(chat(messages=[USER, answered.json["choices"][0]["message"], USER]), x_evalside_run="r")
+        assert proxy.last["messages"][1]["content"] == "<think>hm</think>\n42"
+
+
+async def test_answers_without_reasoning_and_other_routes_are_left_alone(tmp_path, server):
+    async with sidecar(tmp_path, server, replay()) as proxy:
+        for path, body in ((CHAT, chat()), ("/v1/completions", {"model": "m", "prompt": "x"})):
+            raw = json.dumps(body, indent=1).encode()
+            await proxy.ask(raw, path)
+            assert server.generation_requests[-1].body == raw
+        server.enqueue(Reply(status=500, json={}), Reply(chunks=[b"data: no\n\n"]), Reply(body=b"no"))
+        assert [(await proxy.ask(chat())).status for _ in range(3)] == [500, 200, 200]
