@@ -27,9 +27,9 @@ class Asked:
     place: Place
     mode: str
     identity: Identity | None
-    """Of the model server that answers now; None in `replay` without one."""
+    """Of the model server that answers now; None in `replay` where that is not known."""
     names: list[str]
-    """Identities to look under: that one's, or in `replay` without a model server those that are on record."""
+    """Identities to look under: that one's, and in `replay` those that are on record."""
     redactor: Redactor
 
     @property

@@ -8,8 +8,6 @@ from typing import Protocol
 from proxy.core.http import Headers
 from proxy.wire.identity import Identity
 
-Named = Identity
-
 
 class Identities(Protocol):
     """Knows the model server that answers now."""
@@ -19,6 +17,10 @@ class Identities(Protocol):
 
     async def confirmed(self, before: Identity, headers: Headers, model: str | None) -> bool:
         """Return whether a look that began after this call saw the same model server."""
+
+    @property
+    def generates(self) -> bool:
+        """Whether finding out takes an answer of the model."""
 
     def knows(self, name: str) -> bool:
         """Return whether an identity on record may be of this server."""
@@ -40,6 +42,11 @@ class Always:
     async def confirmed(self, before: Identity, headers: Headers, model: str | None) -> bool:
         """Return whether `before` is it."""
         return self.identity is not None and self.identity.name == before.name
+
+    @property
+    def generates(self) -> bool:
+        """Return False: it is known."""
+        return False
 
     def knows(self, name: str) -> bool:
         """Return True: a record without a server is nobody else's."""

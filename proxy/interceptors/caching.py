@@ -32,6 +32,9 @@ Mode = Literal["on", "off", "read", "write", "refresh", "replay", "verify"]
 _DEFAULT = RunState()
 """The default run has neither passes nor a mode."""
 
+_NOTED = 10_000
+"""Passes, and model servers of passes, that are remembered."""
+
 _UNKNOWN_SERVER = "which model server is there cannot be known now, so nothing is looked up or kept"
 
 
@@ -144,28 +147,40 @@ class Caching:
                 raise ReplayMiss(f"this request is never stored, so it cannot be replayed: {reason}") from None
             exchange.put(CacheFacts("bypass", reason=str(reason)))
             return await call_next(exchange)
-        identity = await self._identity(exchange, place, state)
-        if identity is None and mode != "replay":
+        replays = mode == "replay"
+        if replays and self._identities.generates:
+            identity = None  # a replay asks the model nothing
+        else:
+            identity = await self._identity(exchange, place, state, note=not replays)
+        if identity is None and not replays:
             exchange.put(CacheFacts("miss", reason=_UNKNOWN_SERVER))
             return await _uncached(exchange, call_next)
-        if identity is not None:
-            names = [identity.name]
-        else:
-            names = [name for name in await self._store.identities(run) if self._identities.knows(name)]
+        names = [] if identity is None else [identity.name]
+        if replays:  # the server may have been restarted since, or be gone
+            recorded = await self._store.identities(run)
+            names += [name for name in recorded if name not in names and self._identities.knows(name)]
         asked = Asked(exchange, call_next, place, mode, identity, names, self._redactor)
         return await (self._pooling if place.deterministic else self._sampling).answer(asked)
 
-    async def _identity(self, exchange: Exchange, place: Place, state: RunState) -> Identity | None:
+    async def _identity(self, exchange: Exchange, place: Place, state: RunState, *, note: bool) -> Identity | None:
         """Return which model server would answer now, and note it with the run."""
         run = exchange.run or DEFAULT_RUN
         if (run, state.number) not in self._begun:
+            _make_room(self._begun)
             self._begun.add((run, state.number))
             self._identities.doubt()  # a run, or a pass of it, begins: look who is there
         identity = await self._identities.current(exchange.request.headers, place.model)
-        if identity is not None and (run, state.number, identity.name) not in self._seen:
+        if note and identity is not None and (run, state.number, identity.name) not in self._seen:
+            _make_room(self._seen)
             self._seen.add((run, state.number, identity.name))
             self._store.saw(run, identity.name, identity.server, identity.facts)
         return identity
+
+
+def _make_room(noted: set[Any]) -> None:
+    """Forget everything where it is too much: then something is looked at, or written, once more."""
+    if len(noted) >= _NOTED:
+        noted.clear()
 
 
 async def _uncached(exchange: Exchange, call_next: Next) -> Response:

@@ -99,6 +99,11 @@ class IdentityWatch:
         now = await self._identity(headers, model) if found is not None and found is self._facts else None
         return now is not None and now.name == before.name
 
+    @property
+    def generates(self) -> bool:
+        """Whether finding out takes an answer of the model: the canary's."""
+        return self._canary is not None and self._named is None
+
     def knows(self, name: str) -> bool:
         """Return whether an identity on record may be of this server: it has its namespace, else its URL."""
         if self._named is not None:

@@ -178,6 +178,40 @@ async def test_a_replay_never_asks(tmp_path, server, living: bool, namespace: st
         server.start()
 
 
+async def test_a_replay_in_front_of_a_restarted_server_finds_what_is_on_record(tmp_path, server) -> None:
+    """Its identity is another by then, and nothing of the record is about it."""
+    sampled = chat(temperature=0.7)
+    async with sidecar(tmp_path, server, caching()) as proxy:
+        first = [await proxy.ask(body, x_evalside_run="r") for body in (chat(), sampled)]
+    server.stop()
+    server.start()
+    async with sidecar(tmp_path, server, caching()) as proxy:
+        await proxy.app.state.house.store.change(lambda db: samples.new_pass(db, "r", source=None, mode="replay"))
+        again = [await proxy.ask(body, x_evalside_run="r") for body in (chat(), sampled)]
+        assert [(answer.cache, answer.body) for answer in again] == [("hit", answer.body) for answer in first]
+        assert len((await proxy.get("/-/runs/r")).json["identities"]) == 1  # a replay asks none, so none is mixed in
+        assert (await proxy.ask(chat(), x_evalside_run="new")).cache == "miss"  # a mode that asks has to know who it is
+
+
+async def test_a_replay_looks_under_no_other_server(tmp_path, server) -> None:
+    async with sidecar(tmp_path, server, caching()) as proxy:
+        await proxy.ask(x_evalside_run="r")
+    with ModelServer() as other:
+        async with sidecar(tmp_path, other, caching(mode="replay")) as proxy:
+            assert (await proxy.ask(x_evalside_run="r")).status == 504
+
+
+async def test_a_replay_does_not_ask_the_canary(tmp_path, server) -> None:
+    canary = {"upstream": {"canary": "2+2?"}}
+    async with sidecar(tmp_path, server, caching(), **canary) as proxy:
+        first = await proxy.ask(x_evalside_run="r")
+    calls = len(server.generation_requests)
+    async with sidecar(tmp_path, server, caching(mode="replay"), **canary) as proxy:
+        again = await proxy.ask(x_evalside_run="r")
+    assert (again.cache, again.body) == ("hit", first.body)
+    assert len(server.generation_requests) == calls == 2
+
+
 async def test_a_replay_without_a_server_needs_something_on_record(tmp_path, server) -> None:
     server.stop()
     async with sidecar(tmp_path, server, caching(mode="replay")) as proxy:

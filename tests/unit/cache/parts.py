@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from proxy.cache.asked import Asked
-from proxy.cache.identities import Named
 from proxy.cache.place import Place, Rules, place_of
 from proxy.core.http import Exchange, Headers, Payload, Request, Response
 from proxy.core.redact import Redactor
@@ -14,8 +13,8 @@ from proxy.core.stream import ByteStream
 from proxy.store.base import EntryKey, StoredResponse
 from proxy.wire.identity import Identity
 
-NAMED = Named("n")
-PROBED = Named("http://h/v1 vllm 1", "vllm", {"version": "1"})
+NAMED = Identity("n")
+PROBED = Identity("http://h/v1 vllm 1", "vllm", {"version": "1"})
 BODY = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "temperature": 0}
 RULES = Rules(key_headers=(b"openai-beta",))
 
@@ -72,6 +71,7 @@ class Watchman:
     def __init__(self) -> None:
         self.looks: asyncio.Queue[asyncio.Future[bool]] = asyncio.Queue()
         self.doubts = 0
+        self.generates = False
 
     async def current(self, headers: Headers, model: str | None) -> Identity | None:
         return PROBED

@@ -1,15 +1,18 @@
-from proxy.cache.identities import Always, Named
+from proxy.cache.identities import Always
+from proxy.wire.identity import Identity
 
 
 async def test_always_the_same() -> None:
-    always = Always(Named("a"))
-    assert await always.current([], "m") == Named("a", "namespace", {})
-    assert await always.confirmed(Named("a"), [], "m")
-    assert not await always.confirmed(Named("b"), [], "m")
+    always = Always(Identity("a"))
+    assert await always.current([], "m") == Identity("a", "namespace", {})
+    assert await always.confirmed(Identity("a"), [], "m")
+    assert not await always.confirmed(Identity("b"), [], "m")
     always.doubt()
-    assert await always.current([], None) == Named("a")
+    assert await always.current([], None) == Identity("a")
+    assert not always.generates
+    assert always.knows("whatever")
 
 
 async def test_nobody_there() -> None:
     assert await Always().current([], "m") is None
-    assert not await Always().confirmed(Named("a"), [], "m")
+    assert not await Always().confirmed(Identity("a"), [], "m")

@@ -93,3 +93,9 @@ def test_a_choice_that_says_nothing_counts_nothing():
     found = counted("chat", b'{"choices": [{"index": 0}, 5], "usage": 7}', streamed=False)
     assert found is not None
     assert (found.finish_reasons, found.tool_calls, found.prompt_tokens) == ([], 0, None)
+
+
+def test_an_answer_without_a_status_has_no_end():
+    found = counted("responses", b'{"output": []}', streamed=False)
+    assert found is not None
+    assert found.finish_reasons == []
