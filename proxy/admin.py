@@ -62,6 +62,11 @@ _OF_LOSSES = {
     "log_rows_lost": "rows of the exchange log could not be written",
     "cache_rows_lost": "answers could not be written; they will be asked for again",
     "cache_reads_failed": "answers are there and could not be read; they were asked for again",
+    "notes_lost": "counts, or ends of leases, could not be written",
+    "notes_dropped": "rows about uses and verifications were deleted, because there were too many",
+    "answers_unconfirmed": "answers were not kept, because another model server may have given them",
+    "answers_crowded_out": "answers were not kept, because too many waited to be confirmed",
+    "checks_dropped": "hits were not asked for again in mode verify, because too many waited",
 }
 
 router = APIRouter(prefix="/-")

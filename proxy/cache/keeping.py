@@ -34,6 +34,9 @@ logger = logging.getLogger("evalside")
 _LAST_LOOK = 5.0
 """Seconds that the answers of the last moments have to be confirmed at shutdown."""
 
+BACKLOG = 256 * 1024 * 1024
+"""Bytes of answers that may wait to be confirmed. What comes on top is not kept."""
+
 _NOT_KEPT = HOP_BY_HOP | {
     b"age",
     b"cf-ray",
@@ -132,9 +135,17 @@ class _Waiting:
     decided: asyncio.Event = field(default_factory=asyncio.Event)
     kept: bool = False
 
+    @property
+    def size(self) -> int:
+        """Bytes, about."""
+        return len(self.response.body) + len(self.response.request)
+
 
 class Keeper:
-    """Puts answers into the store. One whose model server changed meanwhile is dropped, and counted."""
+    """Puts answers into the store.
+
+    One whose model server changed meanwhile is dropped, and so is one that finds too many waiting; both are counted.
+    """
 
     def __init__(self, store: CacheStore, identities: Identities) -> None:
         self._store = store
@@ -142,10 +153,9 @@ class Keeper:
         self._waiting: dict[EntryKey, _Waiting] = {}
         self._replacing: dict[tuple[bytes, str, int | None], _Waiting] = {}  # by place, whatever the shape
         self._queue: list[_Waiting] = []
+        self._bytes = 0  # in the queue
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self.dropped = 0
-        """Answers that were not kept because the model server was not the same before and after."""
 
     def keep(
         self,
@@ -162,6 +172,10 @@ class Keeper:
         if witness.identity.server == NAMESPACE:
             self._put(item)
             return
+        if self._bytes + item.size > BACKLOG:
+            self._drop(item, "answers_crowded_out")
+            return
+        self._bytes += item.size
         if at.sample is not None:
             self._waiting.setdefault(at, item)
         if replace:
@@ -197,6 +211,7 @@ class Keeper:
         except TimeoutError:
             for item in self._queue:
                 self._decide(item, kept=False)
+            self._queue.clear()
 
     async def _confirm_for_ever(self) -> None:
         while True:
@@ -218,17 +233,21 @@ class Keeper:
 
     def _decide(self, item: _Waiting, *, kept: bool) -> None:
         item.kept = kept
+        self._bytes -= item.size
         if kept:
             self._put(item)
         else:
-            self.dropped += 1
-            if item.lease is not None:
-                self._store.settle(item.lease, used=False)  # its place is the next one's, so that a replay has no gap
+            self._drop(item, "answers_unconfirmed")
         if self._waiting.get(item.at) is item:
             del self._waiting[item.at]
         if self._replacing.get(item.at[:3]) is item:
             del self._replacing[item.at[:3]]
         item.decided.set()
+
+    def _drop(self, item: _Waiting, reason: str) -> None:
+        self._store.lost(reason)
+        if item.lease is not None:
+            self._store.settle(item.lease, used=False)  # its place is the next one's, so that a replay has no gap
 
     def _put(self, item: _Waiting) -> None:
         if item.lease is None:

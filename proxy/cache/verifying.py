@@ -7,6 +7,7 @@ import random
 from dataclasses import dataclass
 
 from proxy.cache.asked import Asked
+from proxy.cache.identities import Identities
 from proxy.core.errors import ProxyError
 from proxy.core.http import Exchange, get_header
 from proxy.store.base import DEFAULT_RUN, CacheStore, EntryKey, StoredResponse
@@ -14,8 +15,11 @@ from proxy.wire.compare import differences
 from proxy.wire.complete import is_complete
 from proxy.wire.encoding import decode
 
-_BACKLOG = 10_000
-"""Answers that may wait to be asked again. What comes on top is not verified: the rate stays that of a random share."""
+BACKLOG = 64 * 1024 * 1024
+"""Bytes of requests and answers that may wait to be asked again. What comes on top is not verified, and counted: the
+rate stays that of a random share."""
+_LEAST = 4096
+"""Bytes that one takes, whatever is in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,25 +31,39 @@ class _Check:
     at: EntryKey
     stored: StoredResponse
 
+    @property
+    def size(self) -> int:
+        """Bytes, about."""
+        return _LEAST + len(self.stored.body) + len(self.fork.request.body.raw)
+
 
 class Verifier:
     """Asks again for a share of the hits, one after the other so that clients go first. Nothing of it is stored.
+
+    An answer that another model server may have given says nothing about this one, and counts neither way.
 
     Args:
         fraction: the share, from 0 to 1.
     """
 
-    def __init__(self, store: CacheStore, fraction: float) -> None:
+    def __init__(self, store: CacheStore, identities: Identities, fraction: float) -> None:
         self._store = store
+        self._identities = identities
         self._fraction = fraction
-        self._checks: asyncio.Queue[_Check] = asyncio.Queue(_BACKLOG)
+        self._checks: asyncio.Queue[_Check] = asyncio.Queue()
+        self._bytes = 0  # of what waits
         self._task: asyncio.Task[None] | None = None
 
     def served(self, asked: Asked, at: EntryKey, stored: StoredResponse) -> None:
         """Note a hit, which may be asked for again."""
-        if random.random() >= self._fraction or self._checks.full():  # noqa: S311 - a sample, and no secret
+        if random.random() >= self._fraction:  # noqa: S311 - a sample, and no secret
             return
-        self._checks.put_nowait(_Check(asked, asked.exchange.fork(), at, stored))
+        check = _Check(asked, asked.exchange.fork(), at, stored)
+        if self._bytes + check.size > BACKLOG:
+            self._store.lost("checks_dropped")
+            return
+        self._bytes += check.size
+        self._checks.put_nowait(check)
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._check_for_ever())
 
@@ -58,6 +76,7 @@ class Verifier:
     async def _check_for_ever(self) -> None:
         while True:
             check = await self._checks.get()
+            self._bytes -= check.size
             try:
                 await self._check(check)
             except (ProxyError, ValueError):
@@ -73,6 +92,9 @@ class Verifier:
         streamed = document.get("stream") is True
         route = check.asked.place.route
         if response.status != 200 or body is None or not is_complete(route, document, body, streamed=streamed):
+            return
+        witness = check.asked.witness
+        if not await self._identities.confirmed(witness.identity, witness.headers, witness.model):
             return
         differs = differences(route, check.at.shape, check.stored.body, body)
         self._store.verified(

@@ -117,7 +117,7 @@ class Caching:
         )
         self._keeper = Keeper(self._store, self._identities)
         self._flights = Flights(finish=config.finish_on_disconnect)
-        self._verifier = Verifier(self._store, config.verify_fraction)
+        self._verifier = Verifier(self._store, self._identities, config.verify_fraction)
         lookup = Lookup(self._store, self._keeper)
         alone = self._flights if config.finish_on_disconnect else None
         self._sampling = Sampling(self._store, lookup, self._keeper, alone)

@@ -134,6 +134,16 @@ class Losses:
     """Answers that the database refused: they will be asked for again."""
     cache_reads_failed: int = 0
     """Answers that are there and could not be read (a damaged page, for one): they were asked for again."""
+    notes_lost: int = 0
+    """Counts, and ends of leases, that the database refused for too long."""
+    notes_dropped: int = 0
+    """Rows of what is only counted that went because there were too many."""
+    answers_unconfirmed: int = 0
+    """Answers that were not kept because another model server may have given them."""
+    answers_crowded_out: int = 0
+    """Answers that were not kept because too many waited to be confirmed."""
+    checks_dropped: int = 0
+    """Hits that were to be asked for again and were not, because too many waited."""
     last_error: str | None = None
 
 
@@ -259,6 +269,9 @@ class Memory(Protocol):
 
 class CacheStore(ResponseStore, RunStore, Protocol):
     """Answers, and the runs that use them, in one place."""
+
+    def lost(self, name: str, /) -> None:
+        """Count one of `LOSSES` that happened before the store."""
 
 
 class ExchangeLog(Protocol):

@@ -121,5 +121,9 @@ class MemoryStore:
         """Remember a value in place of the one before."""
         memories.remember(self._db, (run or DEFAULT_RUN, kind, key), value, time.time(), keep)
 
+    def lost(self, name: str, /) -> None:
+        """Count a loss."""
+        setattr(self.losses, name, getattr(self.losses, name) + 1)
+
     async def flush(self) -> None:
         """Return at once: nothing is queued."""

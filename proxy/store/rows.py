@@ -14,6 +14,7 @@ from proxy.store.codec import pack, pack_headers, unpack, unpack_headers
 COLUMNS = "status, headers, body, route, request, upstream_ms, created_at, run, asked, prompt"
 """What `read_response` takes, in its order."""
 
+_OF_PLACE = f"SELECT id, {COLUMNS} FROM responses WHERE key = ? AND pool = ? AND sample = ?"
 _NEXT_SAMPLE = "SELECT coalesce(max(sample) + 1, 0) FROM responses WHERE key = ? AND pool = ?"
 _PUT = """INTO responses
 (key, pool, sample, shape, route, status, upstream_ms, created_at, run, identity, asked, prompt, size, headers, request,
@@ -39,6 +40,15 @@ def read_response(row: Any) -> StoredResponse:
         source=_source(asked),
         prompt=prompt or b"",
     )
+
+
+def drop_damaged(connection: sqlite3.Connection, at: EntryKey) -> None:
+    """Delete what is kept there, in whatever shape, and cannot be read: another answer may take its place."""
+    for row_id, *row in connection.execute(_OF_PLACE, at[:3]).fetchall():
+        try:
+            read_response(row)
+        except ValueError:
+            connection.execute("DELETE FROM responses WHERE id = ?", (row_id,))
 
 
 def _source(asked: str) -> KeySource:

@@ -7,10 +7,11 @@ import sqlite3
 import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from proxy.store import changes, memories, queries, samples, statistics
+from proxy.store import bounds, changes, memories, queries, samples, statistics
 from proxy.store.base import (
     DEFAULT_RUN,
     ChangeKind,
@@ -26,7 +27,7 @@ from proxy.store.base import (
 from proxy.store.codec import pack_headers, pack_optional
 from proxy.store.location import folder_lock, prepare_file
 from proxy.store.retention import Retention, enforce
-from proxy.store.rows import read_response, write_response
+from proxy.store.rows import drop_damaged, read_response, write_response
 from proxy.store.schema import migrate, refuse_unknown
 from proxy.store.tally import Tally
 from proxy.store.workers import Worker, free
@@ -131,8 +132,10 @@ class SqliteStore:
             row = self._reader.execute(queries.GET, at).fetchone()
             if row is not None:
                 return read_response(row)
-        except (sqlite3.Error, ValueError) as error:
+        except sqlite3.Error as error:
             self._writer.count_failed_read(error)
+        except ValueError as error:
+            self._damaged(at, error)
         return None if unwritten is None else unwritten.response
 
     async def others(self, at: EntryKey, /) -> list[tuple[str, StoredResponse]]:
@@ -145,10 +148,19 @@ class SqliteStore:
         if at[:3] in self._replacing:
             return found
         try:
-            found += [(row[0], read_response(row[1:])) for row in self._reader.execute(queries.OTHERS, at)]
-        except (sqlite3.Error, ValueError) as error:
+            for shape, *row in self._reader.execute(queries.OTHERS, at).fetchall():
+                try:
+                    found.append((shape, read_response(row)))
+                except ValueError as error:
+                    self._damaged(at, error)
+        except sqlite3.Error as error:
             self._writer.count_failed_read(error)
         return found
+
+    def _damaged(self, at: EntryKey, error: ValueError) -> None:
+        """Make room for the next answer where one is that cannot be read."""
+        self._writer.count_failed_read(error)
+        self._note(lambda db: drop_damaged(db, at))
 
     def put(self, at: EntryKey, response: StoredResponse, /, *, replace: bool = False) -> None:
         """Keep an answer; what is there already stays, unless it is to be replaced."""
@@ -216,10 +228,12 @@ class SqliteStore:
                 write_response(connection, *answer, replace=replace)
 
         if answer is None:
-            self._writer.submit(Job(write, 0, is_log=False))
+            self._note(write)
         else:
             at, response = answer
-            self._submit(at, _Unwritten(response, replace), write)
+            # Where the answer is lost, its sample is the next one's.
+            owed = partial(samples.settle, lease=lease, used=False)
+            self._submit(at, _Unwritten(response, replace), write, owed)
         if not used:
             self._writer.hurry_up()
 
@@ -230,12 +244,20 @@ class SqliteStore:
     def saw(self, run: str, identity: str, server: str, facts: Mapping[str, str], /) -> None:
         """Note which model server answered the run."""
         row = queries.seen(run, identity, server, facts)
-        self._writer.submit(Job(lambda db: db.execute(queries.SAW, row), 0, is_log=False))
+        self._note(lambda db: db.execute(queries.SAW, row))
 
     def verified(self, run: str, key: bytes, differs: str | None, /) -> None:
         """Note that a stored answer was asked for again."""
         row = queries.verification(run, key, differs)
-        self._writer.submit(Job(lambda db: db.execute(queries.VERIFIED, row), 0, is_log=False))
+        self._note(lambda db: db.execute(queries.VERIFIED, row))
+
+    def _note(self, write: Callable[[sqlite3.Connection], object]) -> None:
+        """Queue a write that is made up for later where a batch is given up."""
+        self._writer.submit(Job(write, 0, is_log=False, owed=write))
+
+    def lost(self, name: str, /) -> None:
+        """Count a loss."""
+        self._writer.lost(name)
 
     async def change(self, write: Callable[[sqlite3.Connection], T]) -> T:
         """Return what `write` returns once its transaction is committed. Raises StoreError where it is refused."""
@@ -292,7 +314,13 @@ class SqliteStore:
         """Return when everything so far is written."""
         await self._writer.flush()
 
-    def _submit(self, at: EntryKey, unwritten: _Unwritten, write: Callable[[sqlite3.Connection], object]) -> None:
+    def _submit(
+        self,
+        at: EntryKey,
+        unwritten: _Unwritten,
+        write: Callable[[sqlite3.Connection], object],
+        owed: Callable[[sqlite3.Connection], object] | None = None,
+    ) -> None:
         """Queue the writing of an answer, which is there from now on."""
 
         def settled() -> None:
@@ -308,11 +336,14 @@ class SqliteStore:
         if at.sample is not None and at not in self._unwritten:
             self._unwritten[at] = unwritten
         size = len(unwritten.response.body) + len(unwritten.response.request)
-        self._writer.submit(Job(write, size, is_log=False, settled=settled))
+        self._writer.submit(Job(write, size, is_log=False, settled=settled, owed=owed))
 
     def _housekeep(self, connection: sqlite3.Connection) -> None:
         self._worker.bury(connection)
         enforce(connection, self._retention)
+        dropped = bounds.enforce(connection)
+        if dropped:
+            self._writer.lost("notes_dropped", dropped)
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, timeout=_BUSY, isolation_level=None, check_same_thread=False)

@@ -1,4 +1,6 @@
-"""What is added up in memory and written with the next batch: nothing of it is lost where log rows are shed."""
+"""What is added up in memory and written with the next batch: nothing of it is lost where log rows are shed, or
+a batch is given up.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,8 @@ class Tally(Generic[K, V]):
             sums = self._next
             if sums is None:
                 sums = self._next = {}
-                self._writer.submit(Job(partial(self._write, sums), 0, is_log=False))
+                write = partial(self._write, sums)
+                self._writer.submit(Job(write, 0, is_log=False, owed=write))
             for key, amount in amounts:
                 known = sums.get(key)
                 sums[key] = amount if known is None else self._plus(known, amount)

@@ -28,8 +28,14 @@ CACHE_BACKLOG = 256 * 1024 * 1024
 """Bytes of queued answers beyond which requests wait for the writer."""
 HOUSEKEEPING = 60.0
 """Seconds between two rounds of retention."""
+OWED = 100_000
+"""Writes that are kept for later where the database does not take them now; what comes on top is lost."""
 _TRIES = 3
 """How often a batch waits out another process's lock before it is given up."""
+_RETRY = 1.0
+"""Seconds between two tries to write what is owed."""
+_PASSING = ("SQLITE_BUSY", "SQLITE_FULL", "SQLITE_IOERR", "SQLITE_LOCKED", "SQLITE_NOMEM")
+"""Errors that may be over the next time."""
 _COMPLAIN_EVERY = 10.0
 
 _SAVE_LOSSES = (
@@ -45,6 +51,8 @@ class Job:
     size: int
     is_log: bool
     settled: Callable[[], object] | None = None
+    owed: Callable[[sqlite3.Connection], object] | None = None
+    """What has to be written later where the job cannot be written now: it, or what remains of it. In any order."""
 
 
 T = TypeVar("T")
@@ -83,6 +91,7 @@ class Writer:
         self._housekeep = housekeep
         self._queue: deque[Job] = deque()
         self._transactions: deque[_Transaction] = deque()
+        self._owed: deque[Callable[[sqlite3.Connection], object]] = deque()
         self._pending = {True: 0, False: 0}  # bytes queued, by is_log
         self._lock = threading.Lock()  # protects _pending, losses and _saved
         self._wake = threading.Event()
@@ -150,9 +159,13 @@ class Writer:
 
     def count_failed_read(self, error: Exception) -> None:
         """Count an answer that is there and could not be read."""
-        with self._lock:
-            self.losses.cache_reads_failed += 1
+        self.lost("cache_reads_failed")
         self._complain("read", error)
+
+    def lost(self, name: str, count: int = 1) -> None:
+        """Count losses of a kind."""
+        with self._lock:
+            setattr(self.losses, name, getattr(self.losses, name) + count)
 
     def close(self) -> None:
         """Write what is queued and end the thread."""
@@ -177,8 +190,11 @@ class Writer:
             if self._hurry or self._stopping or (self._armed and time.monotonic() >= due):
                 self._hurry = self._armed = False  # before the queue is emptied: what comes now arms it anew
                 self._write_all(connection)
-                due = time.monotonic() + FLUSH_INTERVAL
+                due = time.monotonic() + (_RETRY if self._owed else FLUSH_INTERVAL)
+                self._armed = self._armed or bool(self._owed)
             self._transact_all(connection, transactions)
+        self._pay(connection)
+        self.lost("notes_lost", len(self._owed))
         self._guarded(connection.close)
 
     def _transact_all(self, connection: sqlite3.Connection, batch: list[_Transaction]) -> None:
@@ -198,6 +214,7 @@ class Writer:
                 self._transact_all(connection, [item])
 
     def _write_all(self, connection: sqlite3.Connection) -> None:
+        self._pay(connection)
         batch = _emptied(self._queue)
         if batch:
             self._write_batch(connection, batch)
@@ -219,8 +236,22 @@ class Writer:
             return
         alone = not _is_locked(error)  # one bad row must not take the others with it
         for job in batch:
-            if not alone or self._commit(connection, [job]) is not None:
-                self._lose(job)
+            wrong = self._commit(connection, [job]) if alone else error
+            if wrong is not None:
+                self._lose(job, wrong)
+
+    def _pay(self, connection: sqlite3.Connection) -> None:
+        """Write what is owed: all together, else one after the other until the database refuses again."""
+        owed = _emptied(self._owed)
+        if not owed or self._commit(connection, [Job(write, 0, is_log=False) for write in owed]) is None:
+            return
+        for number, write in enumerate(owed):
+            error = self._commit(connection, [Job(write, 0, is_log=False)])
+            if _passes(error):
+                self._owed.extend(owed[number:])
+                return
+            if error is not None:
+                self.lost("notes_lost")
 
     def _commit(self, connection: sqlite3.Connection, jobs: list[Job]) -> Exception | None:
         """Write `jobs` in one transaction; return what went wrong."""
@@ -252,14 +283,18 @@ class Writer:
             self._complained = now
             logger.error("the store cannot %s: %s; answers go on, what is lost is counted", what, error)
 
-    def _lose(self, job: Job) -> None:
+    def _lose(self, job: Job, error: Exception) -> None:
         if job.write is _nothing:
             return
-        with self._lock:
-            if job.is_log:
-                self.losses.log_rows_lost += 1
-            else:
-                self.losses.cache_rows_lost += 1
+        whole = job.owed is job.write
+        if job.owed is not None and (_passes(error) or not whole) and len(self._owed) < OWED:
+            self._owed.append(job.owed)
+            if whole:
+                return
+        elif job.owed is not None:
+            self.lost("notes_lost")
+        if not whole:
+            self.lost("log_rows_lost" if job.is_log else "cache_rows_lost")
 
     def _save_losses(self, connection: sqlite3.Connection) -> None:
         """Add what was lost since the last time to the database's own counts, where it can be written again."""
@@ -292,4 +327,13 @@ def _nothing(connection: sqlite3.Connection) -> None:
 
 
 def _is_locked(error: Exception | None) -> bool:
-    return isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY")
+    return _name(error).startswith("SQLITE_BUSY")
+
+
+def _passes(error: Exception | None) -> bool:
+    return _name(error).startswith(_PASSING)
+
+
+def _name(error: Exception | None) -> str:
+    """Return SQLite's name of an error, empty for one that is not SQLite's."""
+    return str(getattr(error, "sqlite_errorname", ""))

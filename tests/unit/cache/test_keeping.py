@@ -85,7 +85,7 @@ async def test_an_answer_is_served_once_it_is_confirmed_and_not_before() -> None
     assert await pending == stored(b"a")
     assert await store.get(at()) == stored(b"a")
     assert await keeper.pending(at()) is None
-    assert keeper.dropped == 0
+    assert store.losses.answers_unconfirmed == 0
     await keeper.aclose()
 
 
@@ -98,8 +98,28 @@ async def test_an_answer_whose_server_changed_meanwhile_is_dropped_and_counted()
     await watchman.decide(same=False)
     assert await pending is None
     assert await store.get(at()) is None
-    assert keeper.dropped == 1
+    assert store.losses.answers_unconfirmed == 1
     assert (await store.take(OF)).sample == 0  # its place is the next one's
+    await keeper.aclose()
+
+
+async def test_an_answer_that_finds_too_many_waiting_is_not_kept_and_counted(monkeypatch) -> None:
+    store, watchman = MemoryStore(), Watchman()
+    keeper = Keeper(store, watchman)
+    monkeypatch.setattr(keeping, "BACKLOG", 2 * len(stored(b"a" * 100).body) + 10)
+    lease = await store.take(OF)
+    for number, held in ((0, None), (1, None), (2, lease)):
+        keeper.keep(at(sample=number), stored(b"a" * 100), WITNESS, lease=held)
+    assert await keeper.pending(at(sample=2)) is None
+    assert store.losses.answers_crowded_out == 1
+    assert (await store.take(OF)).sample == 0  # its place is the next one's
+    await watchman.decide(same=True)
+    await keeper.pending(at(sample=1))
+    keeper.keep(at(sample=3), stored(b"a" * 100), WITNESS)  # there is room again
+    last = asyncio.create_task(keeper.pending(at(sample=3)))
+    await watchman.decide(same=True)
+    assert await last == stored(b"a" * 100)
+    assert [await store.get(at(sample=number)) is not None for number in range(4)] == [True, True, False, True]
     await keeper.aclose()
 
 
@@ -120,7 +140,7 @@ async def test_what_comes_while_somebody_looks_waits_for_the_next_look() -> None
     await last
     await keeper.aclose()
     assert [await store.get(at(sample=index)) for index in (2, 3)] == [None, stored(b"d")]
-    assert keeper.dropped == 1
+    assert store.losses.answers_unconfirmed == 1
 
 
 async def test_the_first_of_two_answers_to_one_request_is_kept() -> None:
@@ -167,4 +187,4 @@ async def test_a_last_look_that_takes_too_long_keeps_nothing_and_holds_nobody_up
     pending = asyncio.create_task(keeper.pending(at()))
     await keeper.aclose()
     assert await pending is None
-    assert (keeper.dropped, await store.get(at())) == (1, None)
+    assert (store.losses.answers_unconfirmed, await store.get(at())) == (1, None)

@@ -24,7 +24,7 @@ def store() -> MemoryStore:
 @pytest.fixture
 def pooling(store: MemoryStore) -> Pooling:
     keeper = Keeper(store, Always(NAMED))
-    return Pooling(Lookup(store, keeper), keeper, Flights(), Verifier(store, 0), coalesce=False)
+    return Pooling(Lookup(store, keeper), keeper, Flights(), Verifier(store, Always(NAMED), 0), coalesce=False)
 
 
 async def uses(store: MemoryStore) -> list[tuple[object, ...]]:

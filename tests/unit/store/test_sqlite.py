@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,30 @@ async def test_what_cannot_be_read_is_as_missing_and_counted(opened) -> None:
     assert (await store.get(FIRST), await store.others(FIRST)) == (None, [])
     assert store.losses.cache_reads_failed == 4
     store._reader = sqlite3.connect(store.path)
+
+
+def damage(store: SqliteStore, at: EntryKey) -> None:
+    with closing(sqlite3.connect(store.path)) as connection, connection:
+        sql = "UPDATE responses SET body = x'FF00' WHERE key = ? AND pool = ? AND sample = ? AND shape = ?"
+        assert connection.execute(sql, at).rowcount == 1
+
+
+async def test_a_damaged_answer_is_a_miss_once_and_the_next_one_takes_its_place(opened) -> None:
+    store = opened()
+    for shape in ("plain", "sse", "sse{}"):
+        store.put(FIRST._replace(shape=shape), answer(shape.encode()))
+    await store.flush()
+    for shape in ("plain", "sse"):
+        damage(store, FIRST._replace(shape=shape))
+    assert [shape for shape, _ in await store.others(FIRST)] == ["sse{}"]  # one of them takes no other with it
+    assert await store.get(FIRST) is None
+    assert store.losses.cache_reads_failed == 2
+    store.put(FIRST, answer(b"new"))
+    store.put(FIRST, answer(b"newer"))
+    await store.flush()
+    assert await store.get(FIRST) == answer(b"new")
+    assert [shape for shape, _ in await store.others(FIRST)] == ["sse{}"]
+    assert (store.losses.cache_reads_failed, store.losses.cache_rows_lost) == (2, 0)
 
 
 async def test_a_replacement_is_read_at_once(opened) -> None:
