@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ from proxy.upstream.identity import IdentityWatch
 from proxy.upstream.recorded import Recorded
 from proxy.upstream.terminal import Timeouts, Upstream
 from proxy.upstream.transport import AiohttpTransport
+from proxy.upstream.watches import Watches
+from proxy.wire.identity import CREDENTIALS
 
 CACHE_FILE = "cache.db"
 """The database in a `cache_dir`."""
@@ -159,13 +162,26 @@ async def _model_side(stack: AsyncExitStack, made: Plan) -> ModelSide:
         manifest = rewind(made.settings.replay, recording_path(made), again=False)
         return ModelSide(Recorded(manifest.models), Always(), _always_ready, manifest.run)
     transport = await stack.enter_async_context(AiohttpTransport())
-    watch = IdentityWatch(
-        transport, made.address, namespace=settings.namespace, canary=settings.canary, api_key=made.api_key
+    make = partial(
+        IdentityWatch,
+        transport,
+        made.address,
+        namespace=settings.namespace,
+        canary=settings.canary,
+        api_key=made.api_key,
     )
+    watch = Watches(make, ignored=_ignored(made))
     stack.push_async_callback(watch.aclose)
     transport.on_doubt, transport.on_lapse = watch.doubt, watch.lapse
     upstream = Upstream(transport, made.address, Timeouts(**settings.timeout.model_dump()), made.api_key, watch.doubt)
     return ModelSide(upstream, watch, lambda: answers(transport, made.address))
+
+
+def _ignored(made: Plan) -> Collection[bytes]:
+    """Return the clients' credentials that make no difference to which model server it is."""
+    if made.settings.upstream.namespace is not None:
+        return CREDENTIALS
+    return () if made.api_key is None else (b"authorization",)
 
 
 async def _always_ready() -> str:

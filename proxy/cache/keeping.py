@@ -20,7 +20,7 @@ from proxy.core.stream import Outcome
 from proxy.store.base import DEFAULT_RUN, CacheStore, EntryKey, Lease, StoredResponse
 from proxy.wire.complete import is_complete
 from proxy.wire.encoding import decode
-from proxy.wire.identity import NAMESPACE, Identity
+from proxy.wire.identity import NAMESPACE, Identity, credentials
 from proxy.wire.sse import is_event_stream
 
 LARGEST = 64 * 1024 * 1024
@@ -259,4 +259,6 @@ class Keeper:
 
 
 def _same(one: Witness, other: Witness) -> bool:
-    return one.identity.name == other.identity.name and one.model == other.model
+    """Return whether one look confirms both: behind a gateway another key may lead to another server."""
+    asked = credentials(one.headers) == credentials(other.headers)
+    return asked and one.identity.name == other.identity.name and one.model == other.model

@@ -13,7 +13,7 @@ import orjson
 from proxy.core.http import Headers, get_header
 from proxy.upstream.address import Address
 from proxy.wire.encoding import decode
-from proxy.wire.identity import METRICS, MODELS, PATHS, ServerFacts, answered_text, read, start_time
+from proxy.wire.identity import METRICS, MODELS, PATHS, ServerFacts, answered_text, credentials, read, start_time
 
 PATIENCE = 5.0
 """Seconds for one information route, to the last byte."""
@@ -21,7 +21,6 @@ CANARY_PATIENCE = 120.0
 """Seconds for the canary: the server generates up to 32 tokens, perhaps behind a queue of other requests."""
 _LARGEST = 1024 * 1024
 """Bytes of an answer that are read; a longer one tells nothing."""
-_CREDENTIALS = (b"authorization", b"x-api-key", b"api-key", b"openai-organization", b"openai-project")
 _BUSY = frozenset({429, 502, 503, 504})
 _REFUSED = frozenset({401, 403, 500})
 """No answer: it tells nothing, unless the route has told something before."""
@@ -114,7 +113,7 @@ class Prober:
 
     def _request(self, path: bytes, headers: Headers, document: bytes | None) -> httpx.Request:
         fields = [(b"Host", self._address.host.encode()), (b"Accept-Encoding", b"identity")]
-        fields += [(name, value) for name, value in headers if name in _CREDENTIALS]
+        fields += credentials(headers)
         if self._authorization is not None:
             fields = [item for item in fields if item[0] != b"authorization"]
             fields.append((b"Authorization", self._authorization))

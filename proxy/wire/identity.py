@@ -14,9 +14,14 @@ from typing import Any
 
 import orjson
 
+from proxy.core.http import Headers
+
 MODELS = b"/v1/models"
 METRICS = frozenset({b"/metrics", b"/v1/metrics"})
 """Prometheus text; nothing is read of it but the line that says when the process started."""
+
+CREDENTIALS = (b"authorization", b"x-api-key", b"api-key", b"openai-organization", b"openai-project")
+"""Headers that say who asks: behind a gateway they may decide which server answers."""
 
 _START_TIME = "metrics.process_start_time_seconds"
 _RANDOM_SEED = "server_info.random_seed"
@@ -302,6 +307,11 @@ def _pick(source: Any, names: Iterable[str]) -> dict[str, str]:
     if not isinstance(source, dict):
         return {}
     return {name: _text(source[name]) for name in names if source.get(name) is not None}
+
+
+def credentials(headers: Headers) -> Headers:
+    """Return the fields, names in lower case, that say who asks."""
+    return [item for item in headers if item[0] in CREDENTIALS]
 
 
 def _text(value: Any) -> str:

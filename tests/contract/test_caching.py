@@ -157,6 +157,18 @@ async def test_another_server_has_another_identity_unless_a_namespace_says_so(tm
                 assert (await proxy.ask()).cache == expected
 
 
+async def test_clients_share_answers_where_their_keys_lead_to_the_same_server(proxy: Sidecar) -> None:
+    """A gateway may route by key: what one client learned of its server is nothing to another's."""
+
+    def version(request: Any) -> Reply:
+        return Reply(json={"version": "2" if request.header("authorization") == "Bearer b" else "1"})
+
+    proxy.server.on("/version", version)
+    told = [(await proxy.ask(authorization=f"Bearer {key}")).cache for key in "abcabc"]
+    assert told == ["miss", "miss", "hit", "hit", "hit", "hit"]
+    assert [request.header("authorization") for request in proxy.server.generation_requests] == ["Bearer a", "Bearer b"]
+
+
 async def test_a_cache_dir_is_a_database_of_its_own(tmp_path, server) -> None:
     options = [{"name": "caching", "config": {"cache_dir": str(tmp_path / "own")}}]
     async with sidecar(tmp_path / "a", server, options) as proxy:

@@ -143,6 +143,20 @@ async def test_what_comes_while_somebody_looks_waits_for_the_next_look() -> None
     assert store.losses.answers_unconfirmed == 1
 
 
+async def test_one_look_confirms_no_answer_to_another_key() -> None:
+    """Behind a gateway it may have come from another server."""
+    store, watchman = MemoryStore(), Watchman()
+    keeper = Keeper(store, watchman)
+    for number, key in enumerate((b"Bearer a", b"Bearer b")):
+        keeper.keep(at(sample=number), stored(), Witness(PROBED, [(b"authorization", key)], "m"))
+    await watchman.decide(same=True)
+    await watchman.decide(same=False)
+    for number in range(2):
+        await keeper.pending(at(sample=number))
+    assert [await store.get(at(sample=number)) is not None for number in range(2)] == [True, False]
+    await keeper.aclose()
+
+
 async def test_the_first_of_two_answers_to_one_request_is_kept() -> None:
     store, watchman = MemoryStore(), Watchman()
     keeper = Keeper(store, watchman)

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from proxy.wire.identity import PATHS, ServerFacts, answered_text, digest, read, start_time
+from proxy.wire.identity import PATHS, ServerFacts, answered_text, credentials, digest, read, start_time
 from tests.unit.wire.model_servers import (
     LLAMA_CPP,
     NIM,
@@ -228,6 +228,11 @@ def test_addresses_with_credentials_and_long_values_are_kept_as_hashes(address):
 )
 def test_the_start_time_in_metrics(text, found):
     assert start_time(text) == found
+
+
+def test_the_fields_that_say_who_asks():
+    asked = [(b"authorization", b"Bearer a"), (b"accept", b"*/*"), (b"openai-project", b"p"), (b"cookie", b"c")]
+    assert credentials(asked) == [asked[0], asked[2]]
 
 
 def test_the_digest_is_of_the_facts_in_any_order():

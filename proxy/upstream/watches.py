@@ -1,0 +1,85 @@
+"""A watch for each set of credentials: behind a gateway, another key may lead to another model server."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Collection
+
+from proxy.core.http import Headers
+from proxy.upstream.identity import IdentityWatch
+from proxy.wire.identity import CREDENTIALS, Identity
+
+MOST = 64
+"""Sets of credentials that are watched for. The one that was asked for longest ago makes room."""
+
+
+class Watches:
+    """Knows the model server that each client reaches.
+
+    What a server says of itself is never taken over from one client to another. Where they reach the same one its facts
+    are the same, and so is the identity: they share answers.
+
+    Args:
+        make: returns a new watch.
+        ignored: names of credentials that the client's requests reach the server without.
+    """
+
+    def __init__(self, make: Callable[[], IdentityWatch], *, ignored: Collection[bytes] = ()) -> None:
+        self._make = make
+        self._told = frozenset(CREDENTIALS).difference(ignored)
+        self._first = make()  # of those who send none
+        self._others: dict[bytes, IdentityWatch] = {}  # the latest last
+        self._closing: set[asyncio.Task[None]] = set()
+
+    async def current(self, headers: Headers, model: str | None) -> Identity | None:
+        """Return the identity to look up under, None where it cannot be known now."""
+        return await self._of(headers).current(headers, model)
+
+    async def confirmed(self, before: Identity, headers: Headers, model: str | None) -> bool:
+        """Return whether a probe that began after this call gives the identity `before` for the model."""
+        return await self._of(headers).confirmed(before, headers, model)
+
+    @property
+    def generates(self) -> bool:
+        """Whether finding out takes an answer of the model."""
+        return self._first.generates
+
+    def knows(self, name: str) -> bool:
+        """Return whether an identity on record may be of this server."""
+        return self._first.knows(name)
+
+    def doubt(self) -> None:
+        """Note that a connection failed, or that the server may be about to change or have changed."""
+        for watch in self._all():
+            watch.doubt()
+
+    def lapse(self) -> None:
+        """Note that the server ended an idle connection."""
+        for watch in self._all():
+            watch.lapse()
+
+    async def aclose(self) -> None:
+        """End the probes in flight."""
+        await asyncio.gather(*self._closing, *(watch.aclose() for watch in self._all()))
+
+    def _all(self) -> list[IdentityWatch]:
+        return [self._first, *self._others.values()]
+
+    def _of(self, headers: Headers) -> IdentityWatch:
+        told = [item for item in headers if item[0] in self._told]
+        if not told:
+            return self._first
+        key = hashlib.sha256(repr(sorted(told)).encode()).digest()  # no key is kept
+        watch = self._others.pop(key, None)
+        if watch is None:
+            watch = self._make()
+            if len(self._others) >= MOST:
+                self._retire(self._others.pop(next(iter(self._others))))
+        self._others[key] = watch
+        return watch
+
+    def _retire(self, watch: IdentityWatch) -> None:
+        task = asyncio.get_running_loop().create_task(watch.aclose())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
