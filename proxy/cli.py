@@ -6,6 +6,8 @@ import os
 import signal
 import socket
 import threading
+from contextlib import ExitStack
+from dataclasses import replace
 from importlib.metadata import entry_points
 from inspect import signature
 from pathlib import Path
@@ -25,8 +27,8 @@ from proxy.commands.log import log_app
 from proxy.commands.options import ConfigFile
 from proxy.commands.why import why
 from proxy.edge.gate import is_loopback
-from proxy.house import Plan, describe, make_plan, recording_path
-from proxy.replay import rewind
+from proxy.house import Plan, describe, make_plan
+from proxy.replay import STORE, rewind, temporary_folder
 from proxy.settings import CONFIG_VARIABLE, PREFIX, load_settings
 from proxy.store.bundle.checking import read_manifest
 from proxy.store.sqlite import SqliteStore
@@ -93,10 +95,16 @@ def serve(  # noqa: PLR0913 - one parameter for each option
             f"{host} is reachable from other machines and no client token is configured; set auth.token_name"
             f" ({PREFIX}AUTH__TOKEN_NAME) or, knowingly, auth.anonymous: true"
         )
-    _check_store(plan)
-    _begin_replay(plan)
-    listener = inherited or _listen(host, port)
-    _refuse_loop(listener, plan)
+    with ExitStack() as stack:
+        plan = _begin_replay(plan, stack)
+        _check_store(plan)
+        listener = inherited or _listen(host, port)
+        _refuse_loop(listener, plan)
+        _serve(listener, plan, workers)
+
+
+def _serve(listener: socket.socket, plan: Plan, workers: int) -> None:
+    """Serve until a signal ends it."""
     listener.setblocking(False)
     listener.set_inheritable(True)
     server_config = uvicorn.Config(
@@ -133,7 +141,7 @@ def check(upstream: UpstreamUrl = None, config: ConfigFile = None, replay: Bundl
         table.add_row(str(number), stage["name"], stage["layer"], str(stage["config"] or ""))
     out = Console(soft_wrap=True, highlight=False)
     out.print(f"upstream  {_behind(plan)}")
-    out.print(f"store     {described['settings']['store']}")
+    out.print(f"store     {_kept(plan, described['settings']['store'])}")
     if described["pipeline"]:
         out.print(table)
     else:
@@ -226,11 +234,22 @@ def _check_store(plan: Plan) -> None:
         store.close()
 
 
-def _begin_replay(plan: Plan) -> None:
-    """Load the bundle that is to be replayed and begin with its first sample, before any worker does."""
-    if plan.settings.replay is not None:
-        with failing():
-            rewind(plan.settings.replay, recording_path(plan))
+def _begin_replay(plan: Plan, stack: ExitStack) -> Plan:
+    """Load the bundle that is to be replayed and begin with its first sample, before any worker does.
+
+    Returns the plan with the store of the replay: the workers share it, and it is removed at the end unless the
+    operator named it.
+    """
+    bundle = plan.settings.replay
+    if bundle is None:
+        return plan
+    if plan.settings.replay_dir is None:
+        folder = stack.enter_context(temporary_folder())
+        os.environ[f"{PREFIX}REPLAY_DIR"] = str(folder)
+        plan = replace(plan, store_path=folder / STORE)
+    with failing():
+        rewind(bundle, plan.store_path)
+    return plan
 
 
 def _refuse_loop(listener: socket.socket, plan: Plan) -> None:
@@ -261,6 +280,12 @@ def _announce(listener: socket.socket, plan: Plan) -> None:
 def _behind(plan: Plan) -> str:
     replay = plan.settings.replay
     return plan.address.url if replay is None else f"the record in {replay}, no model server"
+
+
+def _kept(plan: Plan, store: str) -> str:
+    if plan.settings.replay is None:
+        return store
+    return "a temporary one, removed at the end" if plan.settings.replay_dir is None else str(plan.store_path)
 
 
 def _add_commands() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from proxy.edge.asgi import Edge, EdgeOptions
 from proxy.edge.gate import Gate
 from proxy.interceptors.base import ModelNames, Services
 from proxy.plugins import Entry, build, fingerprint, plan
-from proxy.replay import replaying, rewind
+from proxy.replay import STORE, own_folder, replaying, rewind
 from proxy.settings import ConfigError, Settings, secret
 from proxy.store.base import CacheStore, StoreError
 from proxy.store.location import parse_store_url
@@ -64,6 +64,13 @@ def make_plan(settings: Settings) -> Plan:
         store_path = parse_store_url(settings.store)
     except (ValueError, StoreError) as error:
         raise ConfigError(str(error)) from None
+    if settings.replay is None and settings.replay_dir is not None:
+        raise ConfigError(
+            f"replay_dir '{settings.replay_dir}' is the store of a replay, and nothing is replayed; name a bundle in"
+            " 'replay', or take it out"
+        )
+    if settings.replay_dir is not None:
+        store_path = settings.replay_dir.expanduser() / STORE
     entries = plan(settings.interceptors if settings.replay is None else replaying(settings.interceptors))
     return Plan(
         settings=settings,
@@ -115,6 +122,10 @@ async def open_house(made: Plan) -> AsyncIterator[House]:
     async with AsyncExitStack() as stack:
         stack.enter_context(console(settings.log_level, made.redactor))
         retention = Retention(**settings.retention.model_dump())
+        if settings.replay is not None:
+            retention = Retention()  # a record is no older than when it was made
+            if settings.replay_dir is None:
+                made = replace(made, store_path=stack.enter_context(own_folder()) / STORE)
         stores: dict[Path, SqliteStore] = {}
 
         def responses(folder: Path | None) -> CacheStore:
@@ -159,7 +170,7 @@ async def open_house(made: Plan) -> AsyncIterator[House]:
 async def _model_side(stack: AsyncExitStack, made: Plan) -> ModelSide:
     settings = made.settings.upstream
     if made.settings.replay is not None:
-        manifest = rewind(made.settings.replay, recording_path(made), again=False)
+        manifest = rewind(made.settings.replay, made.store_path, again=False)
         return ModelSide(Recorded(manifest.models), Always(), _always_ready, manifest.run)
     transport = await stack.enter_async_context(AiohttpTransport())
     make = partial(
@@ -191,12 +202,6 @@ async def _always_ready() -> str:
 def cache_path(made: Plan, folder: Path | None) -> Path:
     """Return the database of a `cache_dir`; None is the store's own."""
     return folder.expanduser() / CACHE_FILE if folder is not None else made.store_path
-
-
-def recording_path(made: Plan) -> Path:
-    """Return the database that the pipeline's cache is in, and a bundle is loaded into."""
-    folders = [entry.options.get("cache_dir") for entry in made.entries if entry.name == "caching"]
-    return cache_path(made, Path(folders[0]) if folders and folders[0] else None)
 
 
 def _open_store(stack: AsyncExitStack, path: Path, retention: Retention) -> SqliteStore:

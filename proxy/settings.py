@@ -104,6 +104,9 @@ class Settings(BaseSettings):
     replay: Path | None = Field(
         None, description="a bundle that is replayed (evalside cache export); no model server is needed or asked"
     )
+    replay_dir: Path | None = Field(
+        None, description="folder of the store that a replay works on; null is a temporary one, removed at the end"
+    )
     store: str = Field(
         "sqlite:///./.evalside/evalside.db",
         description="sqlite:///PATH; three slashes and a relative path, or four for an absolute one",

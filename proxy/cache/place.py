@@ -6,10 +6,9 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
 
 from proxy.core.http import Request
-from proxy.core.redact import SECRET_NAME
+from proxy.core.redact import without_secrets
 from proxy.store.base import KeySource
 from proxy.store.keys import key_of
 from proxy.wire import routes
@@ -83,7 +82,7 @@ def place_of(request: Request, route: str, rules: Rules) -> Place:
         route=route,
         method=request.method,
         path=request.path.decode("latin-1"),
-        query=_without_secrets(request.query.decode("latin-1")),
+        query=without_secrets(request.query.decode("latin-1"), _hashed),
         headers=[(name.decode("latin-1"), value.decode("latin-1")) for name, value in named],
         request=body,
         prompt=prompt,
@@ -93,15 +92,8 @@ def place_of(request: Request, route: str, rules: Rules) -> Place:
     )
 
 
-def _without_secrets(query: str) -> str:
-    """Return the query with a hash in place of each secret: keys differ as the secrets do, and none is stored."""
-    pairs = parse_qsl(query, keep_blank_values=True)
-    if not any(SECRET_NAME.search(name) for name, _ in pairs):
-        return query
-    return urlencode([(name, _hashed(value) if SECRET_NAME.search(name) else value) for name, value in pairs])
-
-
 def _hashed(value: str) -> str:
+    """Return what stands for a secret of the query: keys differ as the secrets do, and none is stored."""
     return "sha256-" + hashlib.sha256(value.encode()).hexdigest()[:16]
 
 

@@ -77,7 +77,8 @@ class Sampling:
             if response is not None:
                 return response
             self._give_back(taken)
-        asked.exchange.put(CacheFacts("miss", reason=NOTHING))
+        if asked.exchange.get(CacheFacts) is None:
+            asked.exchange.put(CacheFacts("miss", reason=NOTHING))
         raise ReplayMiss(f"run '{run}' has no further sample of this request on record")
 
     async def _unnamed(self, asked: Asked) -> Response:
@@ -132,6 +133,7 @@ class Sampling:
                     return self._hit(asked, taken, at, found)
                 reason = found
         if asked.mode == "replay":
+            asked.exchange.put(CacheFacts("miss", reason=reason))
             return None
         asked.exchange.put(CacheFacts("miss", key.hex(), sample, reason))
         response = await self._ask(asked, taken)

@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +20,7 @@ from proxy.commands.tables import show_entry, show_facts, show_list, show_stats,
 from proxy.core.http import Payload, Request
 from proxy.store.bundle.exporting import export_pairs, export_run
 from proxy.store.bundle.importing import import_bundle
+from proxy.store.bundle.manifest import Manifest
 from proxy.store.inventory import Prune, entries, entry, prunable, prune, stats
 from proxy.store.reading import reading
 from proxy.wire import routes
@@ -29,6 +31,8 @@ _BYTES = {unit: 1000**power for power, unit in enumerate(["b", "kb", "mb", "gb",
 }
 _AMOUNT = re.compile(r"(\d+(?:\.\d+)?)\s*([a-zA-Z]*)")
 _STDIN = "-"
+_NAMED = 3
+"""Model servers that are named in a question."""
 
 cache_app = typer.Typer(
     name="cache",
@@ -177,11 +181,12 @@ def export_command(
 
 
 @cache_app.command("import")
-def import_command(
+def import_command(  # noqa: PLR0913 - one parameter for each option
     file: Annotated[Path, typer.Argument(help="A bundle; everything in it is checked first.")],
     *,
     as_run: Annotated[str | None, typer.Option("--as", help="Name for its run, where its own is taken.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check it, say what would be added, add nothing.")] = False,
+    trust: Annotated[bool, typer.Option("--trust", help="Do not ask whether you trust who made it.")] = False,
     config: ConfigFile = None,
     store: StoreUrl = None,
     as_json: AsJson = False,
@@ -189,7 +194,8 @@ def import_command(
     """Add a bundle's answers to the cache: all of them, or with any mistake in the file none."""
     with failing():
         scope = read_scope(config, store)
-        done = import_bundle(scope.ready(make=True), file, run=as_run, dry_run=dry_run)
+        consent = None if dry_run or trust else partial(_ask_for_trust, file)
+        done = import_bundle(scope.ready(make=True), file, run=as_run, dry_run=dry_run, consent=consent)
         facts = {
             "file": str(file),
             "runs": list(done.runs),
@@ -236,6 +242,20 @@ def prune_command(  # noqa: PLR0913 - one parameter for each option
             found = prune(database, wanted)
         facts = {"answers": found.entries, "bytes": found.bytes, "log_rows": found.exchanges, "deleted": not dry_run}
         _print_facts(facts, as_json=as_json)
+
+
+def _ask_for_trust(file: Path, manifest: Manifest) -> None:
+    """Ask whether what is in a bundle may be served; without an answer it may not."""
+    names = [identity.name for identity in manifest.identities]
+    servers = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+    run = "every run of a store" if manifest.run is None else f"run '{manifest.run}'"
+    typer.confirm(
+        f"{file} holds {run}, checksum {manifest.checksum[:12]}. Nothing proves who made it, and its"
+        f" {manifest.counts.deterministic} deterministic answers will be served to everyone who asks {servers} the"
+        " same. Do you trust it? (--trust says yes)",
+        abort=True,
+        err=True,
+    )
 
 
 def _identity(scope: Scope, given: str | None) -> tuple[str, str]:

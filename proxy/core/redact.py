@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import quote_plus, unquote_plus, urlsplit
 
 from proxy.core.http import Headers
 
@@ -26,8 +26,27 @@ SECRET_OPTION = re.compile(
 SENT_MAPS = frozenset({"headers_to_add", "extra_headers", "headers", "params_to_add", "extra_body"})
 """Options whose members are sent to the model server: their names are not the sidecar's own."""
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://\S+", re.IGNORECASE)
+_SEPARATORS = re.compile("([&;])")
+"""Between the parameters of a query; some servers take both."""
 _SHORTEST = 6
 """Characters. Anything shorter is no secret, and replacing it would garble text."""
+
+
+def without_secrets(query: str, replace: Callable[[str], str], others: Callable[[str], str] | None = None) -> str:
+    """Return a query string in which the values of secret parameters are replaced; what stays keeps its every byte.
+
+    Args:
+        query: as it stands in a URL.
+        replace: takes a secret as it is written there.
+        others: the same for every other value.
+    """
+    parts = _SEPARATORS.split(query)
+    for index, part in enumerate(parts):
+        name, is_set, value = part.partition("=")
+        if is_set:
+            is_secret = SECRET_NAME.search(unquote_plus(name))
+            parts[index] = name + "=" + (replace(value) if is_secret else value if others is None else others(value))
+    return "".join(parts)
 
 
 class Redactor:
@@ -67,9 +86,13 @@ class Redactor:
 
     def query(self, query: str) -> str:
         """Return a query string with secret parameters, and every known secret, replaced; else it is unchanged."""
-        pairs = parse_qsl(query, keep_blank_values=True)
-        shown = [(name, REDACTED if SECRET_NAME.search(name) else self.text(value)) for name, value in pairs]
-        return self.text(query if shown == pairs else urlencode(shown, safe="[]"))
+        return self.text(without_secrets(query, lambda value: REDACTED, self._quoted))
+
+    def _quoted(self, value: str) -> str:
+        """Return a parameter's value, written anew where it holds a known secret."""
+        read = unquote_plus(value)
+        shown = self.text(read)
+        return value if shown == read else quote_plus(shown, safe="[]")
 
     def url(self, url: str) -> str:
         """Return a URL with its user, its secret parameters and every known secret replaced; else it is unchanged."""

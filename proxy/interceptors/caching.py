@@ -12,7 +12,7 @@ from pydantic import Field, NonNegativeInt, field_validator, model_validator
 from proxy.cache.asked import Asked
 from proxy.cache.flights import Flights
 from proxy.cache.keeping import Keeper
-from proxy.cache.lookup import Lookup
+from proxy.cache.lookup import OTHER_SHAPE, Lookup
 from proxy.cache.place import NotCacheable, Place, Rules, place_of
 from proxy.cache.pooling import Pooling
 from proxy.cache.sampling import Sampling
@@ -23,7 +23,7 @@ from proxy.core.http import Exchange, Response
 from proxy.core.pipeline import Interceptor, Layer, Next
 from proxy.core.redact import SECRET_NAME
 from proxy.interceptors.base import Config, Plugin, Services
-from proxy.store.base import DEFAULT_RUN, RunState
+from proxy.store.base import DEFAULT_RUN, LOSSY_SHAPES, RunState
 from proxy.wire.identity import Identity
 from proxy.wire.key import KEY_HEADERS
 
@@ -109,6 +109,7 @@ class Caching:
         self._mode: str = config.effective_mode
         self._store = services.responses(config.cache_dir)
         self._identities = services.identities
+        self._log = services.log
         self._redactor = services.redactor
         self._rules = Rules(
             key_headers=tuple(name.lower().encode() for name in config.key_headers),
@@ -160,7 +161,12 @@ class Caching:
             recorded = await self._store.identities(run)
             names += [name for name in recorded if name not in names and self._identities.knows(name)]
         asked = Asked(exchange, call_next, place, mode, identity, names, self._redactor)
-        return await (self._pooling if place.deterministic else self._sampling).answer(asked)
+        try:
+            return await (self._pooling if place.deterministic else self._sampling).answer(asked)
+        finally:
+            facts = exchange.get(CacheFacts)
+            if facts is not None and facts.reason == OTHER_SHAPE:
+                self._log.observe(exchange.run, {LOSSY_SHAPES: 1})
 
     async def _identity(self, exchange: Exchange, place: Place, state: RunState, *, note: bool) -> Identity | None:
         """Return which model server would answer now, and note it with the run."""

@@ -14,6 +14,9 @@ DEFAULT_RUN = "default"
 ABORTED = "aborted"
 """The kind of memory that says why a pass of a run was given up; its key is the pass."""
 
+LOSSY_SHAPES = "lossy_shapes"
+"""The quantity that counts requests whose answer is stored, in a shape that cannot be turned into theirs."""
+
 POOLED = ""
 """The pool of deterministic answers, shared by every run."""
 

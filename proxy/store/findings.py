@@ -2,30 +2,32 @@
 
 A run is read through indexes: its uses in the pass, once (primary key); its identities; where at most 5000 of the
 answers it was served came from; the neighbors of at most 200 of its requests, 5000 in all, for those that differ in
-their seed alone. Verifications are read whole.
+their seed alone from what other passes asked. Verifications are read whole.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlite_utils import Database
 
 from proxy.core.document import encode, parse
-from proxy.store.base import ABORTED
+from proxy.store.base import ABORTED, LOSSY_SHAPES
 from proxy.store.codec import unpack
 from proxy.store.interval import wilson
 from proxy.store.memories import recall
 from proxy.store.runs import state
+from proxy.store.statistics import quantities
 
 Finding = dict[str, Any]
 """`{"finding": name, "count": how many, "text": in words, …}`."""
 
 _EXAMPLES = 5
 _FEWEST = 5
-"""Requests that differ in their seed alone before it is said."""
+"""Requests that differ in their seed alone, in all, before it is said."""
 _PROMPTS = 200
 _NEIGHBORS = 5000
 _SERVED = 5000
@@ -39,10 +41,11 @@ _ORIGINS = f"""SELECT CASE pool WHEN '' THEN coalesce((SELECT responses.run FROM
  ELSE substr(pool, 1, instr(pool || '/', '/') - 1) END AS origin, sum(served) FROM
  (SELECT key, pool, sample, served FROM uses WHERE run = ? AND "pass" = ? AND served > 0 LIMIT {_SERVED}) AS uses
 GROUP BY origin ORDER BY 2 DESC"""
-_NEIGHBORHOODS = f"""SELECT near.key, near.route, near.request FROM
+_NEIGHBORHOODS = f"""SELECT near.prompt, near.route, near.request, mine.served FROM
  (SELECT DISTINCT prompt FROM (SELECT key, pool, sample FROM uses WHERE run = ? AND "pass" = ? LIMIT {_PROMPTS})
   AS used CROSS JOIN responses USING (key, pool, sample)) AS asked
- CROSS JOIN responses AS near WHERE near.prompt = asked.prompt AND near.run = ? LIMIT {_NEIGHBORS}"""
+ CROSS JOIN responses AS near LEFT JOIN uses AS mine ON mine.run = ? AND mine."pass" = ? AND mine.key = near.key
+  AND mine.pool = near.pool AND mine.sample = near.sample WHERE near.prompt = asked.prompt LIMIT {_NEIGHBORS}"""
 _VERIFIED = "SELECT count(*), coalesce(sum(agreed), 0) FROM verifications WHERE run = ?"
 _DIFFERED = "SELECT key, at, differs FROM verifications WHERE run = ? AND NOT agreed ORDER BY id DESC LIMIT ?"
 
@@ -54,6 +57,7 @@ def of_run(db: Database, run: str, number: int) -> list[Finding]:
         *([_repeats(distinct, collapsed)] if distinct else []),
         *([_replayed(db, run, number, of=used, served=served)] if served else []),
         *_random_seeds(db, run, number),
+        *_lossy_shapes(db, run, number),
         *_mixed_identity(db, run),
         *_verified(db, run),
         *_aborted(db, run, number),
@@ -90,36 +94,59 @@ def _named(origin: str, run: str) -> str:
     return "answers that are deleted by now" if origin == "unknown" else f"run '{origin}'"
 
 
+@dataclass(slots=True)
+class _Group:
+    """Requests that are equal but for their seed."""
+
+    here: set[bytes] = field(default_factory=set)
+    """Seeds of this pass."""
+    elsewhere: set[bytes] = field(default_factory=set)
+    """Seeds of other passes and runs."""
+    hit: bool = False
+
+    @property
+    def never_hits(self) -> bool:
+        """Whether this pass asked with none of the seeds that others asked with: a fixed list would come again."""
+        return bool(self.here) and bool(self.elsewhere) and not self.hit and self.here.isdisjoint(self.elsewhere)
+
+
 def _random_seeds(db: Database, run: str, number: int) -> list[Finding]:
-    groups: dict[bytes, dict[bytes, bytes]] = defaultdict(dict)
-    for key, route, packed in db.execute(_NEIGHBORHOODS, [run, number, run]):
+    rows = db.execute(_NEIGHBORHOODS, [run, number, run, number]).fetchall()
+    if len(rows) == _NEIGHBORS:  # of the last prompt some may be missing, and what is missing may be the proof
+        rows = [row for row in rows if row[0] != rows[-1][0]]
+    groups: dict[bytes, _Group] = defaultdict(_Group)
+    for _, route, packed, served in rows:
         request = unpack(packed)
         if b'"seed"' not in request:
             continue
         document = parse(request).value
         if "seed" in document:
-            seed = document.pop("seed")
-            groups[route.encode() + encode(document)][key] = encode(seed)
-    found = [list(seeds.values()) for seeds in groups.values() if len(seeds) >= _FEWEST and _is_random(seeds)]
-    if not found:
-        return []
+            seed = encode(document.pop("seed"))
+            group = groups[route.encode() + encode(document)]
+            (group.elsewhere if served is None else group.here).add(seed)
+            group.hit = group.hit or bool(served)
+    found = [group.here for group in groups.values() if group.never_hits]
     count = sum(map(len, found))
+    if count < _FEWEST:
+        return []
     text = (
-        f"{count} requests for {len(found)} prompts (of at most {_PROMPTS} looked at) are equal but for 'seed', which"
-        " is another each time: the harness sends a random seed, so that no later pass finds them in the cache. Fix its"
-        " seed, or remove the field (payload_modifier: params_to_remove)."
+        f"{count} requests for {len(found)} prompts (of at most {_PROMPTS} looked at) are equal to those of another"
+        " pass or run but for 'seed', which is another one there: the harness sends a random seed, so that no pass"
+        " finds them in the cache. Fix its seed, or remove the field (payload_modifier: params_to_remove)."
     )
     return [{"finding": "random_seeds", "count": count, "distinct": len(found), "text": text}]
 
 
-def _is_random(seeds: dict[bytes, bytes]) -> bool:
-    """Return whether seeds repeat nowhere and do not count up: a counter starts anew with each pass, and hits."""
-    distinct = set(seeds.values())
-    if len(distinct) < len(seeds):
-        return False
-    numbers = [parse(seed).value for seed in distinct]
-    counts = all(type(number) is int for number in numbers) and max(numbers) - min(numbers) == len(numbers) - 1
-    return not counts
+def _lossy_shapes(db: Database, run: str, number: int) -> list[Finding]:
+    quantity = quantities(db, run, number).get(LOSSY_SHAPES)
+    if quantity is None:
+        return []
+    text = (
+        f"{quantity.times} requests were asked though their answer is stored, because it is a stream and they are not,"
+        " or the reverse, and something would be lost on the way: as a rule usage, which a stream has only with"
+        " stream_options: {include_usage: true}. Ask in one shape only."
+    )
+    return [{"finding": LOSSY_SHAPES, "count": quantity.times, "text": text}]
 
 
 def _mixed_identity(db: Database, run: str) -> list[Finding]:

@@ -14,7 +14,8 @@ from sqlite_utils import Database
 from proxy.cache.place import NotCacheable, Place, Rules, place_of
 from proxy.core.errors import ProxyError, ReplayMiss
 from proxy.core.http import Payload, Request
-from proxy.store.base import POOLED, StoredResponse
+from proxy.core.redact import REDACTED, without_secrets
+from proxy.store.base import POOLED, KeySource, StoredResponse
 from proxy.store.codec import unpack, unpack_headers
 from proxy.store.differences import Difference, body_differences, map_differences
 from proxy.store.rows import COLUMNS, read_response
@@ -39,6 +40,7 @@ _BY_ROUTE = (
 )
 _IDENTITIES = f"""SELECT identity FROM run_identities UNION SELECT identity FROM
 (SELECT identity FROM responses WHERE prompt = ? ORDER BY id DESC LIMIT {_SAME_PROMPT})"""
+_ASKED = f"SELECT asked FROM responses WHERE prompt = ? ORDER BY id DESC LIMIT {_SAME_PROMPT}"
 _FACTS = "SELECT facts FROM run_identities WHERE identity = ? LIMIT 1"
 
 
@@ -106,8 +108,9 @@ def asked_of_body(body: bytes, *, path: str, key_headers: Iterable[str] = (), id
 def asked_by_exchange(row: Mapping[str, Any], caches: Sequence[Database], key_headers: Iterable[str]) -> Asked:
     """Return what a row of the exchange log asked for.
 
-    It is put together from what the log holds. Where that gives another key (the log leaves out secrets, and does not
-    know what was added to headers) and the answer was stored, it is what was stored with the answer.
+    It is put together from what the log holds. Secrets of the query are not in it; those of entries with the same
+    prompt are tried in their place. Where all that gives another key (the log does not know what was added to headers)
+    and the answer was stored, it is what was stored with the answer.
 
     Raises:
         NotExplained: neither is there.
@@ -128,9 +131,11 @@ def asked_by_exchange(row: Mapping[str, Any], caches: Sequence[Database], key_he
         if own is None:
             raise
     else:
-        known = _identity(place, key, caches)
-        if known is not None or own is None:
-            return Asked(place, identity=known, **about)
+        known = _resolved(place, key, caches)
+        if known is not None:
+            return Asked(known.place, identity=known.identity, **about)
+        if own is None:
+            return Asked(place, **about)
     return Asked(_stored_place(own), identity=own.stored.source.identity, **about)
 
 
@@ -198,8 +203,8 @@ def _logged_place(row: Mapping[str, Any], key_headers: Iterable[str]) -> Place:
         )
     path, _, query = row["path"].partition("?")
     headers = unpack_headers(row["request_headers"]) if row["request_headers"] is not None else []
-    request = Request(row["method"], path.encode("latin-1"), query.encode("latin-1"), headers, Payload(unpack(packed)))
-    return _place(request, row["route"], key_headers)
+    request = Request(row["method"], path.encode("latin-1"), b"", headers, Payload(unpack(packed)))
+    return replace(_place(request, row["route"], key_headers), query=query)  # secrets are taken out of it already
 
 
 def _place(request: Request, route: str, key_headers: Iterable[str]) -> Place:
@@ -226,13 +231,34 @@ def _stored_place(entry: Entry) -> Place:
     )
 
 
-def _identity(place: Place, key: bytes | None, caches: Iterable[Database]) -> str | None:
-    """Return the identity with which the request has this key: the log does not hold it, the key proves it."""
+class _Resolved(NamedTuple):
+    """What the log does not hold, and the key proves."""
+
+    place: Place
+    identity: str
+
+
+def _resolved(place: Place, key: bytes | None, caches: Iterable[Database]) -> _Resolved | None:
+    """Return the identity, and the query's secrets, with which the request has this key; None where none is known."""
     for db in caches:
+        candidates = [replace(place, query=query) for query in _queries(db, place)]
         for (name,) in db.execute(_IDENTITIES, [place.prompt]).fetchall():
-            if place.key(name) == key:
-                return str(name)
+            for candidate in candidates:
+                if candidate.key(name) == key:
+                    return _Resolved(candidate, str(name))
     return None
+
+
+def _queries(db: Database, place: Place) -> list[str]:
+    """Return the queries that the logged one may stand for: itself, or those of entries that differ in secrets."""
+    if REDACTED not in place.query:
+        return [place.query]
+    stored = (orjson.loads(row[0] or "{}").get("query", "") for row in db.execute(_ASKED, [place.prompt]).fetchall())
+    return [query for query in dict.fromkeys(stored) if _masked(query) == _masked(place.query)]
+
+
+def _masked(query: str) -> str:
+    return without_secrets(query, lambda value: REDACTED)
 
 
 def _candidates(db: Database, asked: Asked) -> Iterator[Entry]:
@@ -269,16 +295,24 @@ def _differences(asked: Asked, entry: Entry, runs: list[str]) -> list[Difference
     )  # an early version did not keep it, nor the path
     if asked.identity is not None:
         found += map_differences({"identity": asked.identity}, answered)
-    elif asked.key is not None and place.key(source.identity) != asked.key:
+    elif asked.key is not None and _like(place, source).key(source.identity) != asked.key:
+        if REDACTED in place.query:
+            found.append(Difference("query (secrets)", "unknown", "unknown"))
         found += [Difference("identity", "unknown", stored) for _, _, stored in map_differences({}, answered)]
     if source.path:
         found += map_differences(
-            {"method": place.method, "path": place.path, "query": place.query},
+            {"method": place.method, "path": place.path, "query": _like(place, source).query},
             {"method": source.method, "path": source.path, "query": source.query},
         )
         found += map_differences(_joined(place.headers), _joined(source.headers), "headers.")
     found += body_differences(place.request, entry.stored.request)
     return found or _where(asked, entry, runs)
+
+
+def _like(place: Place, source: KeySource) -> Place:
+    """Return the request with the entry's secrets, where only they can differ in the query: the log has none."""
+    unknown = REDACTED in place.query and _masked(place.query) == _masked(source.query)
+    return replace(place, query=source.query) if unknown else place
 
 
 def _joined(headers: list[tuple[str, str]]) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """The modes of the cache: for the pipeline, for a run, and for one request."""
 
 import asyncio
+import hashlib
 import json
 from typing import Any
 
@@ -322,6 +323,26 @@ async def test_an_answer_is_served_in_another_shape(tmp_path, server, stored: An
         else:
             assert (b'"usage":{' in served.body.replace(b" ", b"")) is (asked == STREAMED)
             assert served.body.endswith(b"data: [DONE]\n\n")
+
+
+@pytest.mark.parametrize("temperature", [0, 0.7], ids=["deterministic", "sampled"])
+@pytest.mark.parametrize("mode", ["on", "replay"])
+async def test_a_shape_that_would_lose_something_is_counted(tmp_path, server, mode: str, temperature: float) -> None:
+    async with sidecar(tmp_path, server, caching(), **NAMED) as proxy:
+        body = chat(temperature=temperature, stream=True)
+        await proxy.ask(body, x_evalside_run="r")
+        store = proxy.app.state.house.store
+        await store.flush()
+        if temperature:  # as if the plain request had been received: its stream is sample 0 of its sequence
+            plain = json.dumps({**body, "stream": False}).encode()
+            pool = "r/" + hashlib.sha256(plain).hexdigest()[:32]
+            await store.change(lambda db: db.execute("UPDATE responses SET pool = ?", [pool]))
+        asked = await proxy.ask({**body, "stream": False}, x_evalside_run="r", x_evalside_cache=mode)
+        assert asked.cache == "miss"
+        [lossy] = [
+            item for item in (await proxy.get("/-/runs/r")).json["findings"] if item["finding"] == "lossy_shapes"
+        ]
+        assert lossy["count"] == 1
 
 
 async def test_another_shape_of_a_compressed_answer_is_served_plain(tmp_path, server) -> None:

@@ -1,80 +1,16 @@
-import json
 import os
 import signal
 import socket
 import subprocess
 import sys
-import urllib.error
-import urllib.request
-from pathlib import Path
-from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from proxy import __version__
 from proxy import cli as cli_module
-from proxy.store.bundle.exporting import export_run
 from proxy.testing import ModelServer
-from tests.contract.sidecar import CHAT, chat
-from tests.unit.store.bundle_data import full_store
-
-ROOT = Path(__file__).parents[2]
-
-
-def environment(**more: str) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("EVALSIDE_")}
-    return {**kept, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **more}
-
-
-def run(folder: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "proxy.cli", *arguments]
-    return subprocess.run(
-        command, cwd=folder, env=environment(**more), capture_output=True, text=True, timeout=30, check=False
-    )
-
-
-class Serving:
-    """`evalside serve` on an inherited socket: bound before it starts, so that there is nothing to wait for."""
-
-    def __init__(self, folder: Path, upstream: str | None, *arguments: str) -> None:
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        descriptor = self.listener.fileno()
-        behind = ["-u", upstream] if upstream is not None else []
-        command = [sys.executable, "-m", "proxy.cli", "serve", *behind, "--fd", str(descriptor), *arguments]
-        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
-        self.process = subprocess.Popen(
-            command,
-            cwd=folder,
-            env=environment(),
-            pass_fds=[descriptor],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self.listener.close()
-
-    def __enter__(self) -> "Serving":
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.process.kill()
-        self.process.communicate()
-
-    def get(self, path: str) -> Any:
-        with urllib.request.urlopen(self.url + path, timeout=20) as answer:
-            return json.load(answer)
-
-    def ask(self, **fields: Any) -> str:
-        request = urllib.request.Request(self.url + CHAT, json.dumps(chat(**fields)).encode())
-        with urllib.request.urlopen(request, timeout=20) as answer:
-            answer.read()
-            return str(answer.headers["x-evalside-cache"])
-
-    def end(self) -> tuple[int, str]:
-        self.process.send_signal(signal.SIGTERM)
-        errors = self.process.communicate(timeout=15)[1]
-        return self.process.returncode, errors
+from tests.unit.serving import ROOT, Serving, environment, run
 
 
 @pytest.fixture
@@ -211,41 +147,3 @@ def test_a_sidecar_in_front_of_itself_is_refused(tmp_path) -> None:
     result = run(tmp_path, "serve", "-u", f"http://localhost:{port}/v1", "--port", str(port))
     assert result.returncode == 2
     assert "is this sidecar's own address" in result.stderr
-
-
-@pytest.fixture
-def bundle(tmp_path) -> Path:
-    """A run of a model server that is gone."""
-    (tmp_path / "source").mkdir()
-    store = full_store(tmp_path / "source" / "evalside.db")
-    export_run(store, "one", tmp_path / "one.evalside", pipeline={})
-    return tmp_path / "one.evalside"
-
-
-def test_a_bundle_is_replayed_from_its_start_at_each_start_without_a_model_server(tmp_path, bundle) -> None:
-    for _ in range(2):
-        with Serving(tmp_path, None, "--replay", bundle.name, "--workers", "2") as serving:
-            content = [{"role": "user", "content": "shared"}]
-            assert serving.ask(messages=content) == "hit"
-            with pytest.raises(urllib.error.HTTPError) as refused:
-                serving.ask(messages=[{"role": "user", "content": "never asked"}])
-            assert json.load(refused.value)["error"]["code"] == "replay_miss"
-            code, errors = serving.end()
-        assert (code, "the record in one.evalside, no model server" in errors) == (0, True)
-
-
-def test_check_says_what_is_replayed_and_makes_nothing(tmp_path, bundle) -> None:
-    result = run(tmp_path, "check", "--replay", bundle.name)
-    assert result.returncode == 0, result.stderr
-    assert "upstream  the record in one.evalside, no model server" in result.stdout
-    assert not (tmp_path / ".evalside").exists()
-
-
-@pytest.mark.parametrize("command", [["check"], ["serve", "--port", "0"]])
-def test_a_bundle_that_cannot_be_replayed_is_a_message(tmp_path, command) -> None:
-    (tmp_path / "broken").write_text("no bundle")
-    broken = run(tmp_path, *command, "--replay", "broken")
-    missing = run(tmp_path, *command, "--replay", "gone")
-    assert (broken.returncode, missing.returncode) == (2, 2)
-    assert broken.stderr.startswith("error: bundle broken is damaged, cut or no bundle")
-    assert missing.stderr.startswith("error: bundle gone cannot be read (No such file or directory)")

@@ -6,13 +6,14 @@ import dataclasses
 import re
 import sqlite3
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
 
 from proxy.store.base import DEFAULT_RUN, POOLED, sample_pool
-from proxy.store.bundle.archive import opened
+from proxy.store.bundle.archive import Archive, opened
 from proxy.store.bundle.checking import checked
 from proxy.store.bundle.connection import connected
 from proxy.store.bundle.manifest import RUN, BundleError, Manifest
@@ -37,7 +38,14 @@ class Imported:
     """Answers that were there already, and stayed as they were."""
 
 
-def import_bundle(db: Path, bundle: Path, *, run: str | None = None, dry_run: bool = False) -> Imported:
+def import_bundle(
+    db: Path,
+    bundle: Path,
+    *,
+    run: str | None = None,
+    dry_run: bool = False,
+    consent: Callable[[Manifest], object] | None = None,
+) -> Imported:
     """Put a bundle's answers into a database: all of them, or with any mistake in the bundle none.
 
     Importing the same bundle again adds what is missing by then, which as a rule is nothing.
@@ -47,38 +55,49 @@ def import_bundle(db: Path, bundle: Path, *, run: str | None = None, dry_run: bo
         bundle: the file; it is not trusted.
         run: another name for its run.
         dry_run: change nothing, and say what would be done.
+        consent: is called once all is checked and nothing is written; what it raises ends the import. No check says
+            who made a bundle, and its deterministic answers are served to everyone.
 
     Raises:
         BundleError: the bundle is not to be trusted, or the run's name is taken.
         StoreError: the database cannot be written.
     """
-    with opened(bundle) as archive, connected(db) as connection:
-        name = _name(archive.manifest, bundle, run)
+    with connected(db) as connection:
         # Shadows the table of the same name in the database: what is written meanwhile locks nobody out.
         connection.execute("CREATE TEMP TABLE responses AS SELECT * FROM main.responses WHERE 0")
-        connection.execute("BEGIN")
-        runs = set() if name is None else {name}
-        total = 0
-        for at, response in checked(archive):
-            run_of = name
-            if at.pool != POOLED:
-                source, _, received = at.pool.partition("/")
-                run_of = name or source
-                at = at._replace(pool=sample_pool(run_of, received))  # noqa: PLW2901 - the same answer, renamed
-                runs.add(run_of)
-            write_response(connection, at, dataclasses.replace(response, run=run_of or DEFAULT_RUN))
-            total += 1
-        connection.execute("COMMIT")
+        with opened(bundle) as archive:
+            manifest = archive.manifest
+            runs, total = _fill(connection, archive, _name(manifest, bundle, run))
+        if consent is not None:
+            consent(manifest)
         connection.execute("BEGIN IMMEDIATE")
         for each in sorted(runs):
-            _refuse_taken(connection, each, archive.manifest, bundle)
+            _refuse_taken(connection, each, manifest, bundle)
         added = connection.execute(
             f"INSERT OR IGNORE INTO main.responses ({_KEPT}) SELECT {_KEPT} FROM temp.responses ORDER BY rowid"
         ).rowcount
         for each in sorted(runs):
-            _adopt(connection, each, archive.manifest)
+            _adopt(connection, each, manifest)
         connection.execute("ROLLBACK" if dry_run else "COMMIT")
-    return Imported(archive.manifest, tuple(sorted(runs)), added, total - added)
+    return Imported(manifest, tuple(sorted(runs)), added, total - added)
+
+
+def _fill(connection: sqlite3.Connection, archive: Archive, name: str | None) -> tuple[set[str], int]:
+    """Put the answers, checked, into the table aside; return the names of their runs here, and how many they are."""
+    runs = set() if name is None else {name}
+    total = 0
+    connection.execute("BEGIN")
+    for at, response in checked(archive):
+        run_of = name
+        if at.pool != POOLED:
+            source, _, received = at.pool.partition("/")
+            run_of = name or source
+            at = at._replace(pool=sample_pool(run_of, received))  # noqa: PLW2901 - the same answer, renamed
+            runs.add(run_of)
+        write_response(connection, at, dataclasses.replace(response, run=run_of or DEFAULT_RUN))
+        total += 1
+    connection.execute("COMMIT")
+    return runs, total
 
 
 def _name(manifest: Manifest, bundle: Path, run: str | None) -> str | None:

@@ -9,7 +9,7 @@ import pytest
 
 from proxy.store.base import LOSSES
 from proxy.testing import ModelServer
-from tests.unit.test_cli import Serving
+from tests.unit.serving import Serving
 
 pytestmark = pytest.mark.fault
 

@@ -70,3 +70,5 @@ def test_a_secret_in_the_query_tells_keys_apart_and_is_nowhere() -> None:
     assert len({place.key("n") for place in places}) == 2
     assert all("sk-" not in place.query and "a=1" in place.query for place in places)
     assert place_of(request(query=b"b=%20x"), "chat", RULES).query == "b=%20x"
+    assert place_of(request(query=b"b=%7E+&key=k&c"), "chat", RULES).query.startswith("b=%7E+&key=sha256-")
+    assert place_of(request(query=b"b=%7E+&key=k&c"), "chat", RULES).query.endswith("&c")

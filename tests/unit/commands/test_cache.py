@@ -256,11 +256,26 @@ class TestBundles:
         assert exported["checksum"] == read_manifest(folder / "one.evalside").checksum
         dry = data("import", "one.evalside", "--dry-run", "--store", "sqlite:///new/b.db")
         assert (dry["added"], dry["dry_run"], contents(folder / "new" / "b.db")) == (5, True, [])
-        imported = data("import", "one.evalside", "--as", "uno", "--store", "sqlite:///new/b.db")
+        imported = data("import", "one.evalside", "--trust", "--as", "uno", "--store", "sqlite:///new/b.db")
         assert (imported["runs"], imported["added"], imported["already_there"]) == (["uno"], 5, 0)
         assert len(contents(folder / "new" / "b.db")) == 5
         assert data("stats", "--store", "sqlite:///new/b.db")["runs"][0]["imported"] is True
-        assert "already there" in good("import", "one.evalside", "--as", "uno", "--store", "sqlite:///new/b.db")
+        assert "already there" in good(
+            "import", "one.evalside", "--trust", "--as", "uno", "--store", "sqlite:///new/b.db"
+        )
+
+    def test_what_anyone_may_have_made_is_imported_only_on_trust(self, store, folder):
+        good("export", "--run", "one", "-o", "one.evalside")
+        arguments = ["import", "one.evalside", "--store", "sqlite:///new/b.db"]
+        for said in ("", "n\n"):
+            refused = run(*arguments, input=said)
+            assert refused.exit_code == 1
+            checksum = read_manifest(folder / "one.evalside").checksum[:12]
+            assert f"one.evalside holds run 'one', checksum {checksum}. Nothing proves who made it" in refused.stderr
+            assert f"3 deterministic answers will be served to everyone who asks {IDENTITY} the same" in refused.stderr
+            assert contents(folder / "new" / "b.db") == []
+        assert run(*arguments, input="y\n").exit_code == 0
+        assert len(contents(folder / "new" / "b.db")) == 5
 
     def test_the_manifest_has_the_pipeline_without_secrets(self, store, folder, monkeypatch):
         monkeypatch.setenv("MY_KEY", "a-secret-key-of-mine")
@@ -284,7 +299,7 @@ class TestBundles:
         assert "no run 'nine'" in bad("export", "--run", "nine", "-o", "x")
         good("export", "--run", "one", "-o", "one.evalside")
         use(new_store(folder / "b.db"), "one", answer())
-        assert "--as" in bad("import", "one.evalside", "--store", "sqlite:///b.db")
+        assert "--as" in bad("import", "one.evalside", "--trust", "--store", "sqlite:///b.db")
         (folder / "text").write_text("hello")
         assert "bundle text is damaged" in bad("import", "text")
 
@@ -356,7 +371,7 @@ async def test_a_run_of_one_sidecar_is_replayed_by_another(folder):
             greedy = await first.ask(chat(), x_evalside_run="r")
         assert self_made_key(chat()) == greedy.header("x-evalside-cache-key")
         data("export", "--run", "r", "-o", "r.evalside", "--store", f"sqlite:///{first.database}")
-        data("import", "r.evalside", "--store", "sqlite:///b/evalside.db")
+        data("import", "r.evalside", "--trust", "--store", "sqlite:///b/evalside.db")
         calls = len(server.generation_requests)
         async with sidecar(folder / "b", server, upstream={"namespace": "mine"}) as second:
             again = [await second.ask(chat(temperature=0.7), x_evalside_run="r") for _ in range(3)]

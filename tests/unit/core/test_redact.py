@@ -1,6 +1,6 @@
 import pytest
 
-from proxy.core.redact import REDACTED, Redactor
+from proxy.core.redact import REDACTED, Redactor, without_secrets
 
 SECRET = "sk-live-0123456789"
 
@@ -58,6 +58,7 @@ def test_a_secret_header_that_the_body_does_not_repeat_changes_nothing():
     [
         ("limit=5&q=a%20b", "limit=5&q=a%20b"),
         ("", ""),
+        ("a=%7E&key=abc&b=%20+", "a=%7E&key=[redacted]&b=%20+"),
         ("key=abc&max_tokens=5", "key=[redacted]&max_tokens=5"),
         ("a=&api_key=abc&sig=x", "a=&api_key=[redacted]&sig=[redacted]"),
         (f"q={SECRET}", "q=[redacted]"),
@@ -68,6 +69,19 @@ def test_a_secret_header_that_the_body_does_not_repeat_changes_nothing():
 )
 def test_queries(query, shown):
     assert Redactor([SECRET]).query(query) == shown
+
+
+@pytest.mark.parametrize(
+    ("query", "replaced"),
+    [
+        ("", ""),
+        ("a=%7E+b&key=x%2By&c", "a=%7E+b&key=<x%2By>&c"),  # every other byte stays
+        ("a=1;api%5Fkey=x;b=2", "a=1;api%5Fkey=<x>;b=2"),  # as some servers read it
+        ("key&key=&key==", "key&key=<>&key=<=>"),
+    ],
+)
+def test_the_secrets_of_a_query(query, replaced):
+    assert without_secrets(query, lambda value: f"<{value}>") == replaced
 
 
 def test_a_configuration_shows_options_and_no_secrets():

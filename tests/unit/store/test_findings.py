@@ -9,8 +9,8 @@ import pytest
 
 from proxy.cache.place import Rules, place_of
 from proxy.core.http import Payload, Request
-from proxy.store import findings, reading
-from proxy.store.base import POOLED, EntryKey, StoredResponse, sample_pool
+from proxy.store import findings, reading, samples
+from proxy.store.base import LOSSY_SHAPES, POOLED, EntryKey, StoredResponse, sample_pool
 from proxy.store.sqlite import SqliteStore
 
 Finding = dict[str, Any]
@@ -109,60 +109,106 @@ async def test_each_pass_has_its_own(store) -> None:
     assert "repeats_collapsed" not in second
 
 
+async def next_pass(store: SqliteStore, run: str = "r") -> None:
+    await store.flush()
+    await store.change(lambda db: samples.new_pass(db, run, source=None, mode=None))
+
+
 class TestRandomSeeds:
-    async def test_requests_that_differ_in_their_seed_alone(self, store) -> None:
+    async def test_requests_that_differ_from_another_pass_in_their_seed_alone(self, store) -> None:
         draw = random.Random(1)
-        for content in ("one", "two"):
-            for _ in range(5):
-                ask(store, "r", content=content, temperature=1, seed=draw.randrange(2**31), pool="r/00")
-        seeds = (await found(store))["random_seeds"]
+        for number in range(2):
+            for content in ("one", "two"):
+                for _ in range(5):
+                    ask(store, "r", content=content, temperature=1, seed=draw.randrange(2**31), pool="r/00")
+            assert ("random_seeds" in await found(store, number=number)) is (number == 1)
+            await next_pass(store)
+        seeds = (await found(store, number=1))["random_seeds"]
         assert (seeds["count"], seeds["distinct"]) == (10, 2)
         assert "random seed" in seeds["text"]
 
-    async def test_at_temperature_0_and_beyond_64_bits_too(self, store) -> None:
-        for number in range(5):
-            ask(store, "r", temperature=0, seed=2**62 + number**3, content="one")
+    async def test_or_from_another_run_one_for_each_prompt(self, store) -> None:
+        for run in ("older", "r"):
+            for number in range(5):
+                ask(store, run, temperature=0, content=f"question {number}", seed=hash((run, number)) % 2**31)
+        assert (await found(store))["random_seeds"]["count"] == 5
+
+    async def test_beyond_64_bits_and_whatever_they_are(self, store) -> None:
+        for run in ("older", "r"):
+            for number in range(4):
+                ask(store, run, seed=2**62 + (number + 5 * (run == "r")) ** 3)
+            ask(store, run, seed=run)
         assert (await found(store))["random_seeds"]["count"] == 5
 
     @pytest.mark.parametrize(
         "seeds",
         [
-            [3, 1, 4, 2],  # too few to say
+            [11, 57, 93, 4, 1234567890],  # a list of its own, which is the same in each pass
             [0, 1, 2, 3, 4],  # a counter, which starts anew with every pass
             [None] * 5,
         ],
     )
-    async def test_is_not_said_of(self, store, seeds) -> None:
-        for seed in seeds:
-            ask(store, "r", seed=seed)
+    @pytest.mark.parametrize("pool", [POOLED, "r/00"])
+    async def test_is_not_said_of_seeds_that_come_again(self, store, seeds, pool) -> None:
+        for number in range(2):
+            for seed in seeds:
+                ask(store, "r", seed=seed, pool=pool, asked=int(number == 0), served=number)
+            assert "random_seeds" not in await found(store, number=number)
+            await next_pass(store)
+
+    async def test_nor_where_another_run_asked_with_the_same_ones(self, store) -> None:
+        """Each run keeps samples of its own, so that none of them is a hit."""
+        for run in ("older", "r"):
+            for seed in (5, 17, 99, 4, 3):
+                ask(store, run, seed=seed, pool=f"{run}/00")
+        assert await found(store) == {}
+
+    async def test_nor_where_the_server_was_another(self, store) -> None:
+        for identity in ("a server", "another server"):
+            for seed in (5, 17, 99, 4, 3):
+                ask(store, "r", seed=seed, identity=identity)
+            await next_pass(store)
+        assert "random_seeds" not in await found(store, number=1)
+
+    async def test_nor_of_too_few(self, store) -> None:
+        for run in ("older", "r"):
+            for number in range(4):
+                ask(store, run, seed=f"{run} {number}")
         assert "random_seeds" not in await found(store)
 
     async def test_nor_where_another_field_differs(self, store) -> None:
-        for number in range(5):
-            ask(store, "r", seed=number**2 + 17, top_k=number)
+        for run in ("older", "r"):
+            for number in range(5):
+                ask(store, run, seed=f"{run} {number}", top_k=run)
         assert await found(store) == {}
-
-    async def test_nor_of_a_seed_that_comes_again(self, store) -> None:
-        for seed in (5, 17, 99, 4, 3):
-            ask(store, "r", seed=seed)
-        ask(store, "r", seed=5, identity="another server")
-        assert "random_seeds" not in await found(store)
-
-    async def test_a_seed_may_be_anything(self, store) -> None:
-        for seed in (1, 2, 3, 4, "a"):
-            ask(store, "r", seed=seed)
-        assert (await found(store))["random_seeds"]["count"] == 5
 
     async def test_nor_of_a_field_of_that_name_deeper_down(self, store) -> None:
-        for number in (5, 17, 99, 4, 3):
-            ask(store, "r", extra={"seed": number})
+        for run in ("older", "r"):
+            for number in (5, 17, 99, 4, 3):
+                ask(store, run, extra={"seed": f"{run} {number}"})
         assert await found(store) == {}
 
-    async def test_nor_of_what_another_run_asked(self, store) -> None:
-        for number in (5, 17, 99, 4, 3):
-            ask(store, "other", seed=number)
-        ask(store, "r", seed=1)
-        assert await found(store) == {}
+    async def test_nor_where_the_proof_may_not_have_been_looked_at(self, store, monkeypatch) -> None:
+        for run in ("older", "r"):
+            for number in range(5):
+                ask(store, run, content="one", seed=f"{run} {number}")
+                ask(store, run, content="two", seed=f"{run} {number}")
+        assert (await found(store))["random_seeds"]["count"] == 10
+        cut = findings._NEIGHBORHOODS.replace(f"LIMIT {findings._NEIGHBORS}", "LIMIT 15")
+        monkeypatch.setattr(findings, "_NEIGHBORHOODS", cut)
+        monkeypatch.setattr(findings, "_NEIGHBORS", 15)
+        assert (await found(store))["random_seeds"]["count"] == 5
+
+
+async def test_answers_in_another_shape_that_would_lose_something(store) -> None:
+    for _ in range(3):
+        store.observe("r", {LOSSY_SHAPES: 1})
+    await next_pass(store)
+    store.observe("r", {"responses": 1})
+    lossy = (await found(store))["lossy_shapes"]
+    assert lossy["count"] == 3
+    assert "3 requests were asked though their answer is stored" in lossy["text"]
+    assert await found(store, number=1) == {}
 
 
 async def test_mixed_identity(store) -> None:
@@ -201,7 +247,7 @@ async def test_uses_and_neighbors_are_found_through_an_index(store) -> None:
     queries = {
         findings._USES: ["r", 0],
         findings._ORIGINS: ["r", 0],
-        findings._NEIGHBORHOODS: ["r", 0, "r"],
+        findings._NEIGHBORHOODS: ["r", 0, "r", 0],
     }
     with reading.reading(store.path) as db:
         for sql, values in queries.items():

@@ -50,7 +50,8 @@ class Shop:
         self.store.put(EntryKey(kept.key(identity), pool, sample, kept.shape), response)
 
     def miss(self, raw: bytes | None, identity: str | None = "server-a", **more: Any) -> str:
-        key = place(raw, headers=more.get("headers")).key(identity).hex() if raw and identity else None
+        sent = more.get("sent", "").encode()
+        key = place(raw, headers=more.get("headers"), query=sent).key(identity).hex() if raw and identity else None
         record = ExchangeRecord(
             id=f"exchange-{time.monotonic_ns()}",
             run=more.get("run"),
@@ -158,6 +159,40 @@ async def test_where_there_was_no_key_the_identity_is_not_compared(shop) -> None
     shop.keep(body(seed=1))
     asked = shop.miss(body(seed=2), None, reason="the model server is not known")
     assert list(await shop.fields(asked)) == ["seed"]
+
+
+class TestSecretsOfTheQuery:
+    """The log holds `[redacted]` in their place, the key a hash of them."""
+
+    logged = "?a=%7E&api_key=[redacted]"
+
+    async def test_the_same_one_is_no_difference(self, shop) -> None:
+        shop.keep(body(seed=1), query=b"a=%7E&api_key=sk-other")
+        shop.keep(body(seed=2), query=b"a=%7E&api_key=sk-mine")
+        asked = shop.miss(body(seed=3), query=self.logged, sent="a=%7E&api_key=sk-mine")
+        assert await shop.fields(asked) == {"seed": ("3", "2")}
+
+    async def test_another_one_is_a_difference_with_neither_shown(self, shop) -> None:
+        shop.keep(body(), query=b"a=%7E&api_key=sk-other")
+        asked = shop.miss(body(), query=self.logged, sent="a=%7E&api_key=sk-mine")
+        assert await shop.fields(asked) == {
+            "query (secrets)": ("unknown", "unknown"),
+            "identity": ("unknown", '"server-a"'),  # one of the two, at least
+        }
+
+    async def test_what_else_differs_in_the_query_is_shown(self, shop) -> None:
+        shop.keep(body(), query=b"a=1&api_key=sk-mine")
+        fields = await shop.fields(shop.miss(body(), query=self.logged, sent="a=%7E&api_key=sk-mine"))
+        asked, stored = fields["query"]
+        assert asked == '"a=%7E&api_key=[redacted]"'
+        assert stored is not None
+        assert stored.startswith('"a=1&api_key=sha256-')
+
+    async def test_of_a_request_that_was_answered_the_key_proves_it(self, shop) -> None:
+        shop.keep(body(), query=b"a=%7E&api_key=sk-mine", at=time.time())
+        shop.keep(body(seed=1), query=b"a=%7E&api_key=sk-mine")
+        asked = shop.miss(body(), query=self.logged, sent="a=%7E&api_key=sk-mine")
+        assert await shop.fields(asked) == {"seed": (None, "1")}
 
 
 async def test_query_and_key_headers(shop) -> None:
