@@ -173,7 +173,11 @@ def export_command(
         scope = read_scope(config, store)
         database = scope.ready()
         if jsonl:
-            facts = {"file": str(output), "run": run, "pairs": export_pairs(database, run, output)}
+            facts = {
+                "file": str(output),
+                "run": run,
+                "pairs": export_pairs(database, run, output, saved=scope.saved, redactor=scope.redactor),
+            }
         else:
             manifest = export_run(database, run, output, pipeline=scope.pipeline())
             facts = {"file": str(output), "run": run, **manifest.counts.model_dump(), "checksum": manifest.checksum}

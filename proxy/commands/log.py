@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from sqlite_utils import Database
 
-from proxy.commands.failing import fail, failing
+from proxy.commands.diff import diff
+from proxy.commands.failing import fail
 from proxy.commands.ids import whole_id
+from proxy.commands.opening import open_log, pass_of, whole_run
 from proxy.commands.options import AsJson, ConfigFile, StoreUrl
-from proxy.commands.scope import read_scope
 from proxy.commands.tables import moment, show_facts, show_rows, show_text
-from proxy.store import changes, reading, runs
-from proxy.store.base import StoreError
+from proxy.store import changes, reading
+from proxy.store.log_export import export_log
 
 log_app = typer.Typer(
     name="log",
@@ -42,8 +42,8 @@ def ls_command(  # noqa: PLR0913 - one parameter for each option
 ) -> None:
     """List exchanges, newest first."""
     wanted = reading.Filter(run, status, cache)
-    with _log(config, store) as db:
-        found = reading.exchanges(db, wanted, limit=limit, cursor=None)["items"]
+    with open_log(config, store) as log:
+        found = reading.exchanges(log.db, wanted, limit=limit, cursor=None)["items"]
     if as_json:
         _print_json(found)
         return
@@ -61,9 +61,9 @@ def show_command(
     as_json: AsJson = False,
 ) -> None:
     """Show one exchange: facts, what was changed, headers and bodies."""
-    with _log(config, store) as db:
+    with open_log(config, store) as log:
         unknown = f"there is no exchange '{exchange}' in the log; 'evalside log ls' lists them"
-        found = reading.exchange(db, whole_id(db, exchange, unknown=unknown))
+        found = reading.exchange(log.db, whole_id(log.db, exchange, unknown=unknown))
     assert found is not None, "its ID has just been found"
     if as_json:
         _print_json(found)
@@ -89,13 +89,9 @@ def changes_command(
     as_json: AsJson = False,
 ) -> None:
     """Count what interceptors changed in a run's requests and answers."""
-    with _log(config, store) as db:
-        if not runs.exists(db, run):
-            raise StoreError(f"there is no run '{run}' in this store; 'evalside log ls' shows what was logged")
-        latest = runs.state([db], run)["pass"]
-        if number is not None and number > latest:
-            fail(f"run '{run}' has no pass {number}; its latest is {latest}")
-        found = changes.of_run(db, run, latest if number is None else number)
+    with open_log(config, store) as log:
+        run = whole_run(log.db, run)
+        found = changes.of_run(log.db, run, pass_of(log.db, run, number))
     if as_json:
         _print_json(found)
     elif not found:
@@ -103,6 +99,36 @@ def changes_command(
     else:
         for change in found:
             typer.echo(_told(change))
+
+
+@log_app.command("export")
+def export_command(
+    *,
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write; it is replaced if it exists.")],
+    run: Annotated[str | None, typer.Option("--run", help="Only of this run; without it, everything.")] = None,
+    number: Annotated[int | None, typer.Option("--pass", min=0, help="Only of this pass of it, from 0.")] = None,
+    config: ConfigFile = None,
+    store: StoreUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write exchanges as lines of JSON: each request with what the client got, and the facts of both."""
+    if number is not None and run is None:
+        fail(f"--pass {number} is a pass of a run; name it with --run")
+    with open_log(config, store) as log:
+        named = None if run is None else whole_run(log.db, run)
+        if named is not None and number is not None:
+            pass_of(log.db, named, number)
+        count = export_log(
+            log.scope.log, output, run=named, number=number, saved=log.scope.saved, redactor=log.scope.redactor
+        )
+    facts = {"file": str(output), "run": named, "exchanges": count}
+    if as_json:
+        _print_json(facts)
+    else:
+        show_facts(facts)
+
+
+log_app.command("diff")(diff)
 
 
 def _told(change: Mapping[str, Any]) -> str:
@@ -123,16 +149,6 @@ def _side(entry: Mapping[str, Any], name: str) -> str:
     if cut is not None:
         return f"{cut['bytes']} bytes, sha256 {cut['sha256'][:12]}…"
     return json.dumps(entry[name], ensure_ascii=False) if name in entry else "absent"
-
-
-@contextmanager
-def _log(config: ConfigFile, store: StoreUrl) -> Iterator[Database]:
-    with failing():
-        scope = read_scope(config, store)
-        if not scope.log.exists():
-            raise StoreError(f"there is no store at {scope.log}; name another with --store or --config")
-        with reading.reading(scope.log) as db:
-            yield db
 
 
 def _print_json(value: object) -> None:

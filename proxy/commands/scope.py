@@ -14,6 +14,7 @@ from proxy.plugins import Entry, fingerprint, plan
 from proxy.settings import OfflineSettings, load_settings
 from proxy.store.base import StoreError
 from proxy.store.location import parse_store_url
+from proxy.store.saved import Saved
 from proxy.store.sqlite import SqliteStore
 from proxy.upstream.address import parse_address
 from proxy.wire.key import KEY_HEADERS
@@ -55,6 +56,22 @@ class Scope:
             deterministic=options.get("deterministic") != "never",
         )
 
+    @property
+    def saved(self) -> Saved:
+        """How much of requests and answers an export holds."""
+        options = _caching(self.entries)
+        return Saved(
+            options.get("max_saved_requests") if options.get("save_requests", True) else 0,
+            options.get("max_saved_responses") if options.get("save_responses", True) else 0,
+        )
+
+    @property
+    def redactor(self) -> Redactor:
+        """Takes out the secrets that the configuration names."""
+        upstream = self.settings.upstream
+        names = [self.settings.auth.token_name, upstream.api_key_name if upstream is not None else None]
+        return Redactor(os.environ.get(name) for name in names if name)
+
     def ready(self, *, make: bool = False) -> Path:
         """Return the database, brought to this version's schema; only with `make` it need not be there.
 
@@ -70,11 +87,8 @@ class Scope:
 
     def pipeline(self) -> dict[str, Any]:
         """Return the effective pipeline for a manifest, secrets redacted."""
-        upstream = self.settings.upstream
-        names = [self.settings.auth.token_name, upstream.api_key_name if upstream is not None else None]
         stages = [{"name": entry.name, "config": entry.options} for entry in self.entries]
-        redactor = Redactor(os.environ.get(name) for name in names if name)
-        described: dict[str, Any] = redactor.document(
+        described: dict[str, Any] = self.redactor.document(
             {"interceptors": stages, "fingerprint": fingerprint(self.entries)}
         )
         return described

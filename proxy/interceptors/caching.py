@@ -60,10 +60,10 @@ class CachingConfig(Config):
         "auto", description="auto: temperature 0 is deterministic; never: it is sampled like every other"
     )
     verify_fraction: float = Field(0.1, ge=0, le=1, description="share of hits that mode verify asks for again")
-    save_requests: bool = Field(False, description="the reference's: whether reports hold requests; there are none yet")
-    save_responses: bool = Field(True, description="the reference's: whether reports hold answers; there are none yet")
-    max_saved_requests: NonNegativeInt | None = Field(None, description="the reference's: requests in a report")
-    max_saved_responses: NonNegativeInt | None = Field(None, description="the reference's: answers in a report")
+    save_requests: bool = Field(True, description="whether reports and exported pairs hold requests")
+    save_responses: bool = Field(True, description="whether reports and exported pairs hold answers")
+    max_saved_requests: NonNegativeInt | None = Field(None, description="how many requests they hold; null is all")
+    max_saved_responses: NonNegativeInt | None = Field(None, description="how many answers they hold; null is all")
     allow_remote_media: bool = Field(False, description="cache requests that point at media by URL")
 
     @field_validator("mode", mode="before")

@@ -14,6 +14,8 @@ from proxy.store.samples import delete_run, new_pass, run_state
 _EXISTS = " OR ".join(
     f"EXISTS (SELECT 1 FROM {table} WHERE run = :run)" for table in ("runs", "exchanges", "statistics", "memory")
 )
+_BEGINNING = """SELECT run FROM runs WHERE run >= :from AND run < :to
+UNION SELECT run FROM exchanges WHERE run >= :from AND run < :to ORDER BY run LIMIT :limit"""
 _IDENTITIES = "SELECT run, identity, server, facts, first_at FROM run_identities WHERE run = ? ORDER BY first_at"
 
 
@@ -31,6 +33,12 @@ class NewPass(NamedTuple):
 def exists(db: sqlite3.Connection | Database, run: str) -> bool:
     """Return whether the run has been made, or anything was asked in it."""
     return bool(db.execute(f"SELECT {_EXISTS}", {"run": run}).fetchone()[0])
+
+
+def beginning(db: Database, text: str, *, limit: int) -> list[str]:
+    """Return the names of runs that begin so."""
+    found = db.execute(_BEGINNING, {"from": text, "to": text + "\x7f", "limit": limit}).fetchall()
+    return [str(row[0]) for row in found]
 
 
 def heirs(db: sqlite3.Connection | Database, run: str) -> list[str]:

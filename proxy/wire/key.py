@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,8 +52,8 @@ KEY_HEADERS = (b"anthropic-beta", b"anthropic-version", b"openai-beta", b"openai
 """Headers that are part of the key by default: they choose an account's models or a beta's behavior."""
 
 
-def canonical(document: Mapping[str, Any]) -> bytes:
-    """Return the canonical form of a request body.
+def canonical(document: Mapping[str, Any], denied: Collection[str] = DENIED) -> bytes:
+    """Return the canonical form of a request body, without the fields in `denied`.
 
     Order is ignored at the top level and among a message's own keys, and nowhere else: the order of a JSON schema's
     properties changes what a server generates.
@@ -61,7 +61,7 @@ def canonical(document: Mapping[str, Any]) -> bytes:
     Raises:
         ValueError: the document holds what JSON cannot carry.
     """
-    kept = {name: _canonical_field(name, document[name]) for name in sorted(document) if name not in DENIED}
+    kept = {name: _canonical_field(name, document[name]) for name in sorted(document) if name not in denied}
     return encode(kept)
 
 

@@ -7,7 +7,7 @@ import io
 import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, BinaryIO, cast
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
@@ -51,7 +51,8 @@ def replacing(target: Path) -> Iterator[IO[bytes]]:
     except OSError as error:
         raise BundleError(f"{target} cannot be written ({error.strerror}); name another file") from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def write_archive(target: Path, lines: Iterable[bytes], manifest: Callable[[Member], bytes]) -> None:

@@ -206,17 +206,20 @@ def _is_streamed(shape: str) -> bool:
     raise ValueError(f"field 'shape' is {shown(shape)}, which is no shape of an answer")
 
 
-def pair(at: EntryKey, response: StoredResponse) -> bytes:
-    """Return a request and its answer as a line of JSON to work with; bodies that are JSON are embedded as such."""
+def embedded(body: bytes) -> Any:
+    """Return a body as it stands in a line of JSON: as such where it is JSON itself, else as text."""
     try:
-        answered = parse(response.body)
-        body = answered.value if answered.exact else _text(response.body)
+        document = parse(body)
     except ValueError:
-        body = _text(response.body)
-    try:
-        request = parse(response.request).value
-    except ValueError:
-        request = _text(response.request)
+        return _text(body)
+    return document.value if document.exact else _text(body)
+
+
+def pair(at: EntryKey, response: StoredResponse, *, request: bool = True, answer: bool = True) -> bytes:
+    """Return a request and its answer, or one of them, as a line of JSON to work with."""
+    held = {"request": embedded(response.request)} if request else {}
+    if answer:
+        held["response"] = embedded(response.body)
     return encode(
         {
             "key": at.key.hex(),
@@ -227,8 +230,7 @@ def pair(at: EntryKey, response: StoredResponse) -> bytes:
             "identity": response.source.identity,
             "created_at": response.created_at,
             "upstream_ms": response.upstream_ms,
-            "request": request,
-            "response": body,
+            **held,
         }
     )
 

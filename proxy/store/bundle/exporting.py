@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from proxy import __version__
+from proxy.core.redact import Redactor
 from proxy.store.base import EntryKey, StoredResponse
 from proxy.store.bundle.archive import LONGEST_LINE, order, replacing, write_archive
 from proxy.store.bundle.choice import Row, Tally, chosen, identities, known
@@ -16,6 +17,7 @@ from proxy.store.bundle.entry import check, pair, write_line
 from proxy.store.bundle.manifest import FORMAT, VERSION, BundleError, Manifest, Member, read_sealed, sealed
 from proxy.store.rows import COLUMNS, read_response
 from proxy.store.samples import run_state
+from proxy.store.saved import ALL, Saved
 from proxy.wire.key import KEY_VERSION
 
 
@@ -65,12 +67,24 @@ def export_run(db: Path, run: str | None, target: Path, *, pipeline: Mapping[str
     return read_sealed(written[0])
 
 
-def export_pairs(db: Path, run: str | None, target: Path) -> int:
-    """Write a run's requests and answers (None: everything) as lines of JSON, and return how many; else as above."""
+def export_pairs(
+    db: Path, run: str | None, target: Path, *, saved: Saved = ALL, redactor: Redactor | None = None
+) -> int:
+    """Write a run's requests and answers (None: everything) as lines of JSON, and return how many; else as above.
+
+    Args:
+        db: the database.
+        run: as above.
+        target: as above.
+        saved: how many of the requests and answers are in it; the other lines have their facts alone.
+        redactor: takes out secrets that are known by now.
+    """
+    shown = redactor or Redactor()
     count = 0
     with snapshot(db) as connection, replacing(target) as file:
         for at, response in _read(connection, _rows_of(connection, run)):
-            file.write(pair(at, response) + b"\n")
+            line = pair(at, response, request=saved.request(count), answer=saved.response(count))
+            file.write(shown.raw(line) + b"\n")
             count += 1
     return count
 

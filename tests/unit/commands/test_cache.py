@@ -295,6 +295,22 @@ class TestBundles:
         assert {json.loads(line)["route"] for line in lines} == {"chat"}
         assert "pairs" in good("export", "--jsonl", "-o", "all.jsonl")
 
+    def test_pairs_hold_as_many_requests_and_answers_as_caching_says(self, store, folder, monkeypatch):
+        monkeypatch.setenv("MY_KEY", "question")  # a word of the requests
+        for options, held in (
+            ("", [("request", "response")] * 2),
+            ("save_responses: false, max_saved_requests: 1", [("request",), ()]),
+            ("save_requests: false, max_saved_requests: 5, max_saved_responses: 1", [("response",), ()]),
+        ):
+            (folder / "c.yaml").write_text(
+                f"upstream: {{url: {URL}, api_key_name: MY_KEY}}\n"
+                f"interceptors: [{{name: caching, config: {{{options}}}}}]\n"
+            )
+            good("export", "--run", "two", "--jsonl", "-o", "two.jsonl", "-c", "c.yaml")
+            lines = [json.loads(line) for line in (folder / "two.jsonl").read_text().splitlines()]
+            assert [tuple(name for name in ("request", "response") if name in line) for line in lines] == held
+            assert "question" not in (folder / "two.jsonl").read_text()
+
     def test_mistakes_are_named(self, store, folder):
         assert "no run 'nine'" in bad("export", "--run", "nine", "-o", "x")
         good("export", "--run", "one", "-o", "one.evalside")

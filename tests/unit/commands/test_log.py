@@ -59,6 +59,37 @@ async def test_a_run_without_changes_says_so(tmp_path, monkeypatch) -> None:
     assert run("changes", "default", *STORE).stdout == "nothing was changed in run 'default'\n"
 
 
+def test_the_log_is_exported_as_lines_of_json(ids, tmp_path) -> None:
+    told = run("export", "--run", "r1", "-o", "out.jsonl", "--json", *STORE)
+    assert json.loads(told.stdout) == {"file": "out.jsonl", "run": "r1", "exchanges": 3}
+    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [line["id"] for line in lines] == ids
+    assert lines[0]["request"]["seed"] == 1
+    assert "seed" not in lines[0]["sent"]
+    assert "exchanges" in run("export", "-o", "all.jsonl", *STORE).stdout
+    assert (tmp_path / "out.jsonl").stat().st_mode & 0o777 == 0o600
+
+
+def test_an_export_holds_as_many_bodies_as_caching_says(ids, tmp_path) -> None:
+    (tmp_path / "c.yaml").write_text(
+        "interceptors: [{name: caching, config: {save_requests: false, max_saved_responses: 2}}]\n"
+        "store: sqlite:///evalside.db\n"
+    )
+    assert run("export", "-o", "out.jsonl", "--config", "c.yaml").exit_code == 0
+    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [("request" in line, "response" in line) for line in lines] == [(False, True), (False, True), (False, False)]
+
+
+def test_what_cannot_be_exported_is_named(ids) -> None:
+    for words, says in (
+        (["--run", "r9"], "there is no run 'r9'"),
+        (["--run", "r1", "--pass", "1"], "no pass 1; its latest is 0"),
+        (["--pass", "1"], "--pass 1 is a pass of a run; name it with --run"),
+    ):
+        told = run("export", "-o", "x", *words, *STORE)
+        assert (told.exit_code, says in told.stderr) == (2, True)
+
+
 def test_a_run_that_is_not_there_is_named(ids) -> None:
     told = run("changes", "r9", *STORE)
     assert told.exit_code == 2
