@@ -78,13 +78,13 @@ def sidecar(tmp_path: Path) -> Iterator[Callable[..., Sidecar]]:
             upstream = {"url": url, "namespace": "test", **options.pop("upstream", {})}
             store = options.pop("store", f"sqlite:///{tmp_path}/sidecar-{count}.db")
             settings = Settings(upstream=upstream, store=store, log_level="error", **options)
-            return stack.enter_context(_serving(settings, root_path))
+            return stack.enter_context(serving(settings, root_path))
 
         yield start
 
 
 @contextlib.contextmanager
-def _serving(settings: Settings, root_path: str) -> Iterator[Sidecar]:
+def serving(settings: Settings, root_path: str) -> Iterator[Sidecar]:
     app = create_app(settings)
     config = uvicorn.Config(app, log_config=None, access_log=False, root_path=root_path, timeout_graceful_shutdown=1)
     server = uvicorn.Server(config)
