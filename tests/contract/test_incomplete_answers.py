@@ -207,7 +207,7 @@ def stream_cases(path: str) -> Iterator[Case]:
     """The same for a stream."""
     whole = STREAM[path]
     for fault in (Fault.CLOSE_IN_BODY, Fault.RESET_IN_BODY):
-        for after in range(1, len(whole)):
+        for after in range(1, len(whole) + 1):  # after the last: all is there but the end that HTTP marks
             yield Case(path, f"{fault.value} after {after}", Reply(chunks=whole, fault=fault, after_chunks=after), True)
     yield Case(path, "status 500", Reply(500, chunks=whole), True)
     yield Case(path, "a plain answer", Reply(json=WHOLE[path]), True)
@@ -290,12 +290,18 @@ async def test_it_is_never_stored(server: ModelServer, proxy: Sidecar, session, 
 LEFT = [(path, stream) for path in ASKED for stream in (False, True) if not stream or path in STREAM]
 
 
+@pytest.mark.parametrize("last", [False, True], ids=["in the middle", "before the end"])
 @pytest.mark.parametrize(("path", "stream"), LEFT)
-async def test_nor_what_was_abandoned(server: ModelServer, proxy: Sidecar, session, path: str, stream: bool) -> None:
-    """The client left in the middle of it, and the call was cancelled."""
-    whole = {"chunks": STREAM[path], "after_chunks": 1} if stream else {"json": WHOLE[path]}
+async def test_nor_what_was_abandoned(server, proxy: Sidecar, session, path: str, stream: bool, last: bool) -> None:
+    """The client left, and the call was cancelled."""
+    chunks = STREAM.get(path, [])
+    whole: dict[str, Any] = (
+        {"chunks": chunks, "after_chunks": len(chunks) if last else 1} if stream else {"json": WHOLE[path]}
+    )
+    if last and not stream:
+        whole["after_bytes"] = len(json.dumps(WHOLE[path], separators=(",", ":")).encode()) - 1
     server.on(path, Reply(**whole, fault=Fault.STALL_IN_BODY))
-    case = Case(path, "abandoned", Reply(), stream)
+    case = Case(path, f"abandoned {last}", Reply(), stream)
     for body in bodies(case):
         server.clear()
         asking = asyncio.create_task(ask(session, proxy, path, body))
