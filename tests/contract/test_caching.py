@@ -288,6 +288,8 @@ async def test_a_hit_keeps_the_answer_and_leaves_out_what_was_of_its_moment(prox
         chat(messages=[{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://a/b.png"}}]}]),
         b'{"model":"m","messages":[{"role":"user","content":"hello"}],"temperature":0,"temperature":0}',
         b'{"model":"m","messages":[{"role":"user","content":"hello"}],"temperature":0,"x":NaN}',
+        b'{"model":"m","messages":[{"role":"user","content":"hello"}],"temperature":0,"x":"\\ud800"}',
+        b'\xef\xbb\xbf{"model":"m","messages":[{"role":"user","content":"hello"}],"temperature":0}',
     ],
 )
 async def test_what_no_cache_may_answer_passes_by(proxy: Sidecar, body: Any) -> None:
@@ -295,6 +297,25 @@ async def test_what_no_cache_may_answer_passes_by(proxy: Sidecar, body: Any) -> 
     assert await cache_of(proxy, body) == ["bypass", "bypass"]
     if isinstance(body, bytes):
         assert proxy.server.requests[-1].body == body
+
+
+@pytest.mark.parametrize("literal", ["1e400", "-1e400", "18446744073709551616", "-0.0", "0.30000000000000004"])
+async def test_numbers_that_python_cannot_hold_count_and_pass_as_they_are_written(proxy: Sidecar, literal: str) -> None:
+    def body(text: str) -> bytes:
+        asked = '{"model":"m","messages":[{"role":"user","content":"hello"}],"temperature":0,"x":[TEXT],"top_p":TEXT}'
+        return asked.replace("TEXT", text).encode()
+
+    proxy.server.on(CHAT, Reply(json=GOOD))
+    assert await cache_of(proxy, body(literal)) == ["miss", "hit"]
+    assert proxy.server.generation_requests[-1].body == body(literal)
+    assert (await proxy.ask(body(literal + "1" if "." in literal else literal + "0"))).cache == "miss"
+
+
+async def test_a_deterministic_answer_is_everyones(proxy: Sidecar) -> None:
+    first = await proxy.ask(x_evalside_run="a")
+    others = [await proxy.ask(), await proxy.ask(x_evalside_run="b"), await proxy.ask(x_evalside_sample="7")]
+    assert {(answer.cache, answer.body) for answer in others} == {("hit", first.body)}
+    assert {answer.header("x-evalside-sample") for answer in [first, *others]} == {None}
 
 
 async def test_requests_tied_to_the_servers_state_pass_by(proxy: Sidecar) -> None:
