@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
+import orjson
 import typer
 
 from proxy.cache.place import NotCacheable, place_of
@@ -157,13 +158,16 @@ def key_command(
 
 
 @cache_app.command("export")
-def export_command(
+def export_command(  # noqa: PLR0913 - one parameter for each option
     *,
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write; it is replaced if it exists.")],
     run: RunName = None,
     jsonl: Annotated[
         bool, typer.Option("--jsonl", help="Write requests and answers as lines of JSON, to read and not to import.")
     ] = False,
+    capabilities: Annotated[
+        Path | None, typer.Option(help="A capability profile (evalside probe) to freeze in the bundle; a JSON file.")
+    ] = None,
     config: ConfigFile = None,
     store: StoreUrl = None,
     as_json: AsJson = False,
@@ -171,6 +175,9 @@ def export_command(
     """Write a run's answers to one file: a bundle that other sidecars import or replay."""
     with failing():
         scope = read_scope(config, store)
+        profile = None if capabilities is None else scope.redactor.document(_profile(capabilities))
+        if jsonl and profile is not None:
+            fail("--capabilities is a part of a bundle, and --jsonl writes none; leave one of them out")
         database = scope.ready()
         if jsonl:
             facts = {
@@ -179,7 +186,7 @@ def export_command(
                 "pairs": export_pairs(database, run, output, saved=scope.saved, redactor=scope.redactor),
             }
         else:
-            manifest = export_run(database, run, output, pipeline=scope.pipeline())
+            manifest = export_run(database, run, output, pipeline=scope.pipeline(), capabilities=profile)
             facts = {"file": str(output), "run": run, **manifest.counts.model_dump(), "checksum": manifest.checksum}
         _print_facts(facts, as_json=as_json)
 
@@ -283,6 +290,16 @@ def _why(route: str, body: Payload, scope: Scope, *, deterministic: bool) -> str
     if "temperature" not in body.json:
         return "there is no temperature"
     return f"temperature is {json.dumps(body.json['temperature'])}, and only the number 0 is deterministic"
+
+
+def _profile(file: Path) -> dict[str, Any]:
+    try:
+        found = orjson.loads(_read(str(file)))
+    except orjson.JSONDecodeError as error:
+        fail(f"--capabilities '{file}' is not JSON ({error}); name a file that evalside probe wrote")
+    if not isinstance(found, dict):
+        fail(f"--capabilities '{file}' is not a JSON object; name a file that evalside probe wrote")
+    return found
 
 
 def _read(file: str) -> bytes:

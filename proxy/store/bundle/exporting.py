@@ -21,7 +21,14 @@ from proxy.store.saved import ALL, Saved
 from proxy.wire.key import KEY_VERSION
 
 
-def export_run(db: Path, run: str | None, target: Path, *, pipeline: Mapping[str, Any]) -> Manifest:
+def export_run(
+    db: Path,
+    run: str | None,
+    target: Path,
+    *,
+    pipeline: Mapping[str, Any],
+    capabilities: Mapping[str, Any] | None = None,
+) -> Manifest:
     """Write a run's answers to `target`, whole or not at all, and return the manifest.
 
     Args:
@@ -29,6 +36,7 @@ def export_run(db: Path, run: str | None, target: Path, *, pipeline: Mapping[str
         run: None for the answers of every run.
         target: is replaced where it exists; for its owner alone.
         pipeline: what the sidecar is configured to do, as JSON, secrets redacted.
+        capabilities: the model server's capability profile, as JSON, secrets redacted.
 
     Raises:
         BundleError: the run is unknown or has nothing that a bundle can hold, or the file cannot be written.
@@ -54,7 +62,7 @@ def export_run(db: Path, run: str | None, target: Path, *, pipeline: Mapping[str
                         "pass": 0 if run is None else run_state(connection, run).number,
                         "identities": tally.seen(identities(connection, run)),
                         "pipeline": dict(pipeline),
-                        "capabilities": None,
+                        "capabilities": None if capabilities is None else dict(capabilities),
                         "models": sorted(tally.models),
                         "counts": tally.counts(left_out=len(rows) - tally.entries),
                         "members": {"entries.jsonl": member.model_dump()},

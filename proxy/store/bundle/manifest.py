@@ -91,7 +91,8 @@ class Manifest(Strict):
     """Latest first."""
     pipeline: dict[str, Any]
     """What the exporting sidecar was configured to do, secrets redacted. Nothing reads it."""
-    capabilities: None
+    capabilities: dict[str, Any] | None
+    """What the model server can do, as `evalside probe` found it, frozen. Nothing reads it."""
     models: tuple[str, ...]
     """That the requests name, sorted."""
     counts: Counts

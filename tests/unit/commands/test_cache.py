@@ -6,69 +6,24 @@ import subprocess
 import sys
 import time
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
 
-from proxy.commands.cache import cache_app
 from proxy.store import samples
 from proxy.store.base import sample_pool
-from proxy.store.bundle.checking import read_manifest
 from proxy.testing import ModelServer
 from tests.contract.sidecar import chat, sidecar
+from tests.unit.commands.cache_commands import ROOT, URL, bad, data, good, run
 from tests.unit.store.bundle_data import (
     IDENTITY,
     RECEIVED,
     answer,
     contents,
-    full_store,
     new_store,
     plain,
     put,
-    use,
 )
-
-ROOT = Path(__file__).parents[3]
-URL = "http://localhost:8080/v1"
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch) -> Path:
-    for name in [name for name in os.environ if name.startswith("EVALSIDE_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-def store(folder: Path) -> Path:
-    """A full store where the defaults look for it."""
-    (folder / ".evalside").mkdir()
-    return full_store(folder / ".evalside" / "evalside.db")
-
-
-def run(*arguments: str, **options: Any) -> Result:
-    return CliRunner().invoke(cache_app, list(arguments), **options)
-
-
-def good(*arguments: str, **options: Any) -> str:
-    done = run(*arguments, **options)
-    assert done.exit_code == 0, done.output
-    return done.stdout
-
-
-def data(*arguments: str, **options: Any) -> Any:
-    return json.loads(good(*arguments, "--json", **options))
-
-
-def bad(*arguments: str, **options: Any) -> str:
-    done = run(*arguments, **options)
-    assert done.exit_code == 2, done.output
-    assert done.stdout == ""
-    return re.sub(r"\s+", " ", re.sub(r"[│╭╮╰╯─]", "", done.stderr))
 
 
 class TestWhichStore:
@@ -247,77 +202,6 @@ class TestKey:
         assert "not JSON" in bad("key", "-", "--identity", "i", input="{")
         assert "must be a JSON object" in bad("key", "-", "--identity", "i", input="[]")
         assert "--path '/x' runs no pipeline" in bad("key", "-", "--path", "/x", input="{}")
-
-
-class TestBundles:
-    def test_a_run_travels_from_one_store_to_another(self, store, folder):
-        exported = data("export", "--run", "one", "-o", "one.evalside")
-        assert (exported["entries"], exported["samples"], exported["left_out"]) == (5, 2, 0)
-        assert exported["checksum"] == read_manifest(folder / "one.evalside").checksum
-        dry = data("import", "one.evalside", "--dry-run", "--store", "sqlite:///new/b.db")
-        assert (dry["added"], dry["dry_run"], contents(folder / "new" / "b.db")) == (5, True, [])
-        imported = data("import", "one.evalside", "--trust", "--as", "uno", "--store", "sqlite:///new/b.db")
-        assert (imported["runs"], imported["added"], imported["already_there"]) == (["uno"], 5, 0)
-        assert len(contents(folder / "new" / "b.db")) == 5
-        assert data("stats", "--store", "sqlite:///new/b.db")["runs"][0]["imported"] is True
-        assert "already there" in good(
-            "import", "one.evalside", "--trust", "--as", "uno", "--store", "sqlite:///new/b.db"
-        )
-
-    def test_what_anyone_may_have_made_is_imported_only_on_trust(self, store, folder):
-        good("export", "--run", "one", "-o", "one.evalside")
-        arguments = ["import", "one.evalside", "--store", "sqlite:///new/b.db"]
-        for said in ("", "n\n"):
-            refused = run(*arguments, input=said)
-            assert refused.exit_code == 1
-            checksum = read_manifest(folder / "one.evalside").checksum[:12]
-            assert f"one.evalside holds run 'one', checksum {checksum}. Nothing proves who made it" in refused.stderr
-            assert f"3 deterministic answers will be served to everyone who asks {IDENTITY} the same" in refused.stderr
-            assert contents(folder / "new" / "b.db") == []
-        assert run(*arguments, input="y\n").exit_code == 0
-        assert len(contents(folder / "new" / "b.db")) == 5
-
-    def test_the_manifest_has_the_pipeline_without_secrets(self, store, folder, monkeypatch):
-        monkeypatch.setenv("MY_KEY", "a-secret-key-of-mine")
-        (folder / "c.yaml").write_text(
-            f"upstream: {{url: {URL}, api_key_name: MY_KEY}}\n"
-            "interceptors: [caching, {name: system_message, config: {system_message: say a-secret-key-of-mine}}]\n"
-        )
-        good("export", "-c", "c.yaml", "-o", "all.evalside")
-        pipeline = read_manifest(folder / "all.evalside").pipeline
-        assert [item["name"] for item in pipeline["interceptors"]] == ["system_message", "endpoint", "caching"]
-        assert re.fullmatch("[0-9a-f]{16}", pipeline["fingerprint"])
-        assert "a-secret-key-of-mine" not in json.dumps(pipeline)
-
-    def test_pairs_are_lines_of_json(self, store, folder):
-        assert data("export", "--run", "two", "--jsonl", "-o", "two.jsonl")["pairs"] == 2
-        lines = (folder / "two.jsonl").read_text().splitlines()
-        assert {json.loads(line)["route"] for line in lines} == {"chat"}
-        assert "pairs" in good("export", "--jsonl", "-o", "all.jsonl")
-
-    def test_pairs_hold_as_many_requests_and_answers_as_caching_says(self, store, folder, monkeypatch):
-        monkeypatch.setenv("MY_KEY", "question")  # a word of the requests
-        for options, held in (
-            ("", [("request", "response")] * 2),
-            ("save_responses: false, max_saved_requests: 1", [("request",), ()]),
-            ("save_requests: false, max_saved_requests: 5, max_saved_responses: 1", [("response",), ()]),
-        ):
-            (folder / "c.yaml").write_text(
-                f"upstream: {{url: {URL}, api_key_name: MY_KEY}}\n"
-                f"interceptors: [{{name: caching, config: {{{options}}}}}]\n"
-            )
-            good("export", "--run", "two", "--jsonl", "-o", "two.jsonl", "-c", "c.yaml")
-            lines = [json.loads(line) for line in (folder / "two.jsonl").read_text().splitlines()]
-            assert [tuple(name for name in ("request", "response") if name in line) for line in lines] == held
-            assert "question" not in (folder / "two.jsonl").read_text()
-
-    def test_mistakes_are_named(self, store, folder):
-        assert "no run 'nine'" in bad("export", "--run", "nine", "-o", "x")
-        good("export", "--run", "one", "-o", "one.evalside")
-        use(new_store(folder / "b.db"), "one", answer())
-        assert "--as" in bad("import", "one.evalside", "--trust", "--store", "sqlite:///b.db")
-        (folder / "text").write_text("hello")
-        assert "bundle text is damaged" in bad("import", "text")
 
 
 class TestPrune:

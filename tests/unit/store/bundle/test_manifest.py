@@ -19,7 +19,7 @@ from tests.unit.store.bundle_data import (
         ({"surprise": 1}, "field 'surprise' is 1: Extra inputs"),
         ({"run": "a/b"}, "field 'run' is 'a/b'"),
         ({"pass": -1}, "field 'pass' is -1"),
-        ({"capabilities": {}}, "field 'capabilities'"),
+        ({"capabilities": ["x"]}, "field 'capabilities'"),
         ({"created": 1.0}, "field 'created' is 1.0, and the entries add up to 1001.0"),
         ({"models": []}, r"field 'models' is \(\), and the entries add up to \('m',\)"),
         ({"identities": []}, f"field 'identities' lacks '{IDENTITY}'"),
