@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from proxy.store import bounds, changes, memories, queries, samples, statistics
+from proxy.store import changes, memories, queries, samples, statistics
 from proxy.store.base import (
     DEFAULT_RUN,
     ChangeKind,
@@ -24,6 +24,7 @@ from proxy.store.base import (
     StoredResponse,
     StoreError,
 )
+from proxy.store.bounds import Bounds
 from proxy.store.codec import pack_headers, pack_optional
 from proxy.store.location import folder_lock, prepare_file
 from proxy.store.retention import Retention, enforce
@@ -72,6 +73,7 @@ class SqliteStore:
         self._replacing: dict[tuple[bytes, str, int | None], _Unwritten] = {}  # what hides the rows of its place
         self._worker = Worker(path)
         self._retention = retention
+        self._bounds = Bounds()
         self._leases = 0
         self._writer = Writer(self._housekeep)
         self._uses = Tally(self._writer, int.__add__, _count_use)
@@ -341,7 +343,7 @@ class SqliteStore:
     def _housekeep(self, connection: sqlite3.Connection) -> None:
         self._worker.bury(connection)
         enforce(connection, self._retention)
-        dropped = bounds.enforce(connection)
+        dropped = self._bounds.enforce(connection)
         if dropped:
             self._writer.lost("notes_dropped", dropped)
 

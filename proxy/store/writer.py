@@ -242,13 +242,15 @@ class Writer:
 
     def _pay(self, connection: sqlite3.Connection) -> None:
         """Write what is owed: all together, else one after the other until the database refuses again."""
-        owed = _emptied(self._owed)
-        if not owed or self._commit(connection, [Job(write, 0, is_log=False) for write in owed]) is None:
+        owed = [Job(write, 0, is_log=False) for write in _emptied(self._owed)]
+        error = self._commit(connection, owed) if owed else None
+        if error is None:
             return
-        for number, write in enumerate(owed):
-            error = self._commit(connection, [Job(write, 0, is_log=False)])
+        for number, job in enumerate(owed):
+            if not _passes(error):  # of all together: one of them is wrong in itself
+                error = self._commit(connection, [job])
             if _passes(error):
-                self._owed.extend(owed[number:])
+                self._owed.extend(job.write for job in owed[number:])
                 return
             if error is not None:
                 self.lost("notes_lost")

@@ -5,6 +5,7 @@ import pytest
 
 from proxy.store import bounds, samples
 from proxy.store.base import EntryKey, Lease, Sequence, sample_pool
+from proxy.store.bounds import Bounds
 from proxy.store.rows import write_response
 from proxy.store.schema import migrate
 from proxy.store.sqlite import SqliteStore
@@ -31,7 +32,7 @@ def kept(db: sqlite3.Connection, sql: str) -> list[object]:
 def test_what_is_not_too_much_stays(db) -> None:
     for number in range(3):
         samples.count(db, "r", (key(number), "", 0), asked=1, served=0)
-    assert bounds.enforce(db) == 0
+    assert Bounds().enforce(db) == 0
     assert len(kept(db, "SELECT key FROM uses")) == 3
 
 
@@ -39,10 +40,10 @@ def test_the_oldest_uses_and_verifications_go_and_are_counted(db) -> None:
     for number in range(10):
         samples.count(db, "r", (key(number), "", 0), asked=1, served=0)
         db.execute("INSERT INTO verifications (run, key, at, agreed) VALUES ('r', ?, 0, 1)", (key(number),))
-    assert bounds.enforce(db) == 7 + 8
+    assert Bounds().enforce(db) == 7 + 8
     assert kept(db, "SELECT key FROM uses ORDER BY rowid") == [key(7), key(8), key(9)]
     assert kept(db, "SELECT key FROM verifications ORDER BY id") == [key(8), key(9)]
-    assert bounds.enforce(db) == 0
+    assert Bounds().enforce(db) == 0
 
 
 def test_rows_that_are_gone_are_no_reason(db) -> None:
@@ -51,7 +52,7 @@ def test_rows_that_are_gone_are_no_reason(db) -> None:
         samples.count(db, f"r{number}", (key(number), "", 0), asked=1, served=0)
     for number in range(1, 5):
         samples.delete_run(db, f"r{number}")
-    assert bounds.enforce(db) == 0
+    assert Bounds().enforce(db) == 0
     assert kept(db, "SELECT run FROM uses ORDER BY rowid") == ["r0", "r5"]
 
 
@@ -64,7 +65,7 @@ def test_sequences_of_earlier_passes_go_without_a_loss(db) -> None:
         samples.settle(db, taken(db, number), used=number > 0)
     samples.new_pass(db, "r", source=None, mode=None)
     taken(db, 7)
-    assert bounds.enforce(db) == 0
+    assert Bounds().enforce(db) == 0
     assert kept(db, "SELECT substr(sequence, -32) FROM sequences ORDER BY rowid") == [key(3), key(4), key(7)]
 
 
@@ -77,9 +78,27 @@ def test_of_a_pass_that_goes_on_only_what_has_no_answer_and_no_lease_begins_anew
             samples.settle(db, lease, used=False)
         elif number != 2:  # which is on its way
             samples.settle(db, lease, used=True)
-    assert bounds.enforce(db) == 1
+    assert Bounds().enforce(db) == 1
     assert kept(db, "SELECT substr(sequence, -32) FROM sequences ORDER BY rowid") == [key(n) for n in (1, 2, 3, 4, 5)]
     assert taken(db, 1).sample == 1
+
+
+def test_a_round_goes_on_where_the_last_one_was(db, monkeypatch) -> None:
+    monkeypatch.setattr(bounds, "_WINDOW", 2)
+    for number in range(8):
+        samples.settle(db, taken(db, number), used=True)
+        if number < 3:
+            write_response(db, EntryKey(key(number), sample_pool("r", "00"), 0, "plain"), answer())
+    some = Bounds()
+    assert [some.enforce(db) for _ in range(3)] == [0, 1, 1]  # of the five that are too many two have no answer
+    assert kept(db, "SELECT substr(sequence, -32) FROM sequences ORDER BY rowid") == [
+        key(n) for n in (0, 1, 2, 5, 6, 7)
+    ]
+    assert [some.enforce(db) for _ in range(2)] == [0, 0]  # and from the beginning again
+    for number in range(3):
+        samples.settle(db, taken(db, 8 + number), used=True)
+    db.execute("DELETE FROM responses")
+    assert sum(some.enforce(db) for _ in range(5)) == 6
 
 
 async def test_a_store_counts_what_it_drops(tmp_path: Path, monkeypatch) -> None:
