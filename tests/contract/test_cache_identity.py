@@ -99,6 +99,14 @@ async def test_a_connection_that_fails_is_reason_enough_to_ask_again(proxy: Side
     assert (await proxy.ask()).cache == "miss"
 
 
+async def test_clients_keys_are_no_reason_to_ask_where_the_sidecar_sends_its_own(tmp_path, server, monkeypatch) -> None:
+    monkeypatch.setenv("KEY", "sk-of-the-sidecar")
+    async with sidecar(tmp_path, server, ["caching"], upstream={"api_key_name": "KEY"}) as proxy:
+        told = [(await proxy.ask(authorization=f"Bearer {key}")).cache for key in "abc"]
+        assert told == ["miss", "hit", "hit"]
+        assert len(server.requests_to("/props")) == 1  # a first look at a server asks all routes
+
+
 async def test_with_a_namespace_the_user_gets_what_was_asked_for(tmp_path, server) -> None:
     named: dict[str, Any] = {"upstream": {"namespace": "mine"}}
     async with sidecar(tmp_path, server, ["caching"], **named) as proxy:

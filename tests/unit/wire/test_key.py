@@ -233,6 +233,11 @@ def test_no_two_lists_of_parts_run_together(first, second):
     assert (digest(first) == digest(second)) is (first == second)
 
 
+def test_a_comparison_may_keep_what_is_denied():
+    assert canonical({"user": "a", "n": 1}) == b'{"n":1}'
+    assert canonical({"user": "a", "n": 1}, denied=frozenset()) == b'{"n":1,"user":"a"}'
+
+
 def test_what_json_cannot_carry_has_no_key():
     with pytest.raises(ValueError, match="surrogates"):
         canonical(parse(b'{"a": "\\ud800"}').value)
