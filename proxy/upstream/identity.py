@@ -28,6 +28,9 @@ _GAP_FACTOR = 5
 _MODELS_KEPT = 256
 """Models whose identity is remembered. Clients invent names; when there are more, all are looked at anew."""
 
+Change = tuple[str | None, str, str]
+"""Of a model: from one identity to another."""
+
 logger = logging.getLogger("evalside")
 
 
@@ -60,7 +63,8 @@ class IdentityWatch:
         self._lapsed = False
         self._valid: dict[str | None, Identity] = {}  # by model, made of the facts above
         self._last: dict[str | None, Identity] = {}  # by model, whatever came after
-        self._told: set[tuple[str | None, str, str]] = set()
+        self.told: set[Change] = set()
+        """What was logged: watches of one server share it, so that each change is told once."""
         self._canaries: dict[tuple[str | None, str, int], str] = {}
         self._canary_failed = False
         self._unknown = False
@@ -242,10 +246,10 @@ class IdentityWatch:
         before = self._last.get(model)
         if before is not None and before.name == now.name:
             return before
-        if before is not None and (model, before.name, now.name) not in self._told:
+        if before is not None and (model, before.name, now.name) not in self.told:
             # Told once: behind a load balancer identities alternate.
-            _make_room(self._told)
-            self._told.add((model, before.name, now.name))
+            _make_room(self.told)
+            self.told.add((model, before.name, now.name))
             logger.warning("%s", _change(self._url, model, before, now))
         _make_room(self._last)
         self._last[model] = now

@@ -74,6 +74,7 @@ class Watches:
         watch = self._others.pop(key, None)
         if watch is None:
             watch = self._make()
+            watch.told = self._first.told
             if len(self._others) >= MOST:
                 self._retire(self._others.pop(next(iter(self._others))))
         self._others[key] = watch

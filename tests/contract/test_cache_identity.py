@@ -90,6 +90,17 @@ async def test_a_run_that_saw_two_servers_is_marked_mixed(proxy: Sidecar) -> Non
     assert Counter(mixed["differs"]["models[mock-model].root"]) == {"org/first": 1, "org/second": 1}
 
 
+async def test_a_change_that_several_clients_see_is_logged_once(proxy: Sidecar, caplog) -> None:
+    server = proxy.server
+    for root in ("org/first", "org/second"):
+        server.options.root = root
+        server.stop()
+        server.start()
+        for key in "abc":
+            await proxy.ask(authorization=f"Bearer {key}")
+    assert caplog.text.count("the model changed (") == 1
+
+
 async def test_a_connection_that_fails_is_reason_enough_to_ask_again(proxy: Sidecar) -> None:
     await known(proxy)
     server = proxy.server
