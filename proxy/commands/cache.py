@@ -19,6 +19,7 @@ from proxy.commands.options import AsJson, ConfigFile, StoreUrl
 from proxy.commands.scope import Scope, read_scope
 from proxy.commands.tables import show_entry, show_facts, show_list, show_stats, show_text, size
 from proxy.core.http import Payload, Request
+from proxy.store.bundle.choice import named
 from proxy.store.bundle.exporting import export_pairs, export_run
 from proxy.store.bundle.importing import import_bundle
 from proxy.store.bundle.manifest import Manifest
@@ -56,7 +57,9 @@ def _amount(units: dict[str, int], example: str) -> Callable[[str], float]:
     return parse
 
 
-RunName = Annotated[str | None, typer.Option("--run", help="A run; without it, everything.")]
+RunName = Annotated[
+    str | None, typer.Option("--run", help="A run (the beginning of its name is enough); without it, everything.")
+]
 
 
 @cache_app.command("stats")
@@ -87,7 +90,8 @@ def ls_command(
         fail(f"--route '{route}' is none; there are {', '.join(known)}")
     with failing():
         with reading(read_scope(config, store).ready()) as db:
-            found = entries(db, run=run, route=route, limit=limit)
+            chosen = None if run is None else named(db.conn, run)
+            found = entries(db, run=chosen, route=route, limit=limit)
         if as_json:
             _print_json(found)
         else:
@@ -179,6 +183,9 @@ def export_command(  # noqa: PLR0913 - one parameter for each option
         if jsonl and profile is not None:
             fail("--capabilities is a part of a bundle, and --jsonl writes none; leave one of them out")
         database = scope.ready()
+        if run is not None:
+            with reading(database) as db:
+                run = named(db.conn, run)
         if jsonl:
             facts = {
                 "file": str(output),

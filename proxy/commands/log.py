@@ -41,8 +41,8 @@ def ls_command(  # noqa: PLR0913 - one parameter for each option
     as_json: AsJson = False,
 ) -> None:
     """List exchanges, newest first."""
-    wanted = reading.Filter(run, status, cache)
     with open_log(config, store) as log:
+        wanted = reading.Filter(None if run is None else whole_run(log.db, run), status, cache)
         found = reading.exchanges(log.db, wanted, limit=limit, cursor=None)["items"]
     if as_json:
         _print_json(found)

@@ -11,7 +11,7 @@ import orjson
 
 from proxy.core.document import parse
 from proxy.store import samples
-from proxy.store.base import POOLED, EntryKey, StoredResponse, sample_pool
+from proxy.store.base import POOLED, EntryKey, StoredResponse, StoreError, sample_pool
 
 _ROW = "SELECT key, pool, sample, shape, id FROM responses"
 _USED = f"{_ROW} JOIN uses USING (key, pool, sample) WHERE uses.run = ? AND pool = '' GROUP BY id"
@@ -22,12 +22,33 @@ UNION SELECT substr(pool, 1, instr(pool, '/') - 1) FROM responses WHERE pool LIK
 UNION SELECT pool FROM responses WHERE pool != '' AND pool NOT LIKE '%/%'"""
 
 
+_SHOWN = 3
+"""Runs that an error message names."""
+
+
 class Row(NamedTuple):
     """An answer, and where a bundle puts it."""
 
     at: EntryKey
     id: int
     """Of its row."""
+
+
+def named(connection: sqlite3.Connection, text: str) -> str:
+    """Return the run of this name, or the one whose name begins so.
+
+    Raises:
+        StoreError: there is none, or more than one.
+    """
+    found = [row[0] for row in connection.execute(f"SELECT run FROM ({_RUNS}) ORDER BY run") if row[0].startswith(text)]
+    if text in found:
+        return text
+    if not found:
+        raise StoreError(f"the store has no run '{text}'; 'evalside cache stats' lists the runs")
+    if len(found) > 1:
+        shown = ", ".join(found[:_SHOWN]) + (", …" if len(found) > _SHOWN else "")
+        raise StoreError(f"several runs begin with '{text}' ({shown}); write more of the name")
+    return str(found[0])
 
 
 def known(connection: sqlite3.Connection, run: str) -> bool:

@@ -2,6 +2,8 @@
 
 import json
 import re
+import sqlite3
+from contextlib import closing
 
 from proxy.store.bundle.checking import read_manifest
 from tests.unit.commands.cache_commands import URL, bad, data, good, run
@@ -41,6 +43,17 @@ class TestBundles:
             assert contents(folder / "new" / "b.db") == []
         assert run(*arguments, input="y\n").exit_code == 0
         assert len(contents(folder / "new" / "b.db")) == 5
+
+    def test_the_beginning_of_a_run_s_name_is_enough(self, store, folder):
+        assert data("export", "--run", "tw", "-o", "two.evalside")["run"] == "two"
+        assert read_manifest(folder / "two.evalside").run == "two"
+        assert data("ls", "--run", "tw") == data("ls", "--run", "two") != []
+        assert "the store has no run 'nine'" in bad("ls", "--run", "nine")
+        with closing(sqlite3.connect(store)) as db, db:
+            db.execute("INSERT INTO runs (run, pass, created_at) VALUES ('twenty', 0, 0), ('o', 0, 0)")
+        assert "several runs begin with 'tw' (twenty, two); write more of the name" in bad("ls", "--run", "tw")
+        assert data("export", "--run", "one", "-o", "one.evalside")["run"] == "one"
+        assert data("ls", "--run", "o") == []  # a whole name, though others begin so
 
     def test_the_manifest_has_the_pipeline_without_secrets(self, store, folder, monkeypatch):
         monkeypatch.setenv("MY_KEY", "a-secret-key-of-mine")

@@ -108,6 +108,9 @@ def test_exchanges_are_listed_newest_first(ids) -> None:
     assert [item["id"] for item in told] == ids[:0:-1]
     table = run("ls", *STORE).stdout
     assert [identity in table for identity in ids] == [True] * 3
+    assert json.loads(run("ls", "--run", "r", "--json", *STORE).stdout)[0]["run"] == "r1"
+    unknown = run("ls", "--run", "x", *STORE)
+    assert (unknown.exit_code, "there is no run 'x'" in unknown.stderr) == (2, True)
     assert run("ls", "--status", 404, "--json", *STORE).stdout.strip() == "[]"
 
 
