@@ -28,6 +28,9 @@ class Identities(Protocol):
     def doubt(self) -> None:
         """Have the next `current` look again."""
 
+    def hurry(self) -> None:
+        """Have the looks that `confirmed` waits for begin at once: a client waits for one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Always:
@@ -53,4 +56,7 @@ class Always:
         return True
 
     def doubt(self) -> None:
+        """Change nothing."""
+
+    def hurry(self) -> None:
         """Change nothing."""

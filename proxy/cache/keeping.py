@@ -189,15 +189,19 @@ class Keeper:
         """Wait while it is not decided whether what is stored there is replaced."""
         item = self._replacing.get(at[:3])
         if item is not None:
-            await item.decided.wait()
+            await self._decided(item)
 
     async def pending(self, at: EntryKey) -> StoredResponse | None:
         """Return an answer that is about to be kept, None where none is, or it was not confirmed."""
         item = self._waiting.get(at)
         if item is None:
             return None
-        await item.decided.wait()
+        await self._decided(item)
         return item.response if item.kept else None
+
+    async def _decided(self, item: _Waiting) -> None:
+        self._identities.hurry()  # a client waits for it
+        await item.decided.wait()
 
     async def aclose(self) -> None:
         """Confirm what still waits, unless the model server does not answer any more."""

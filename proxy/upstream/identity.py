@@ -25,6 +25,8 @@ _TRIES = 2
 _GAP = 0.02
 _GAP_FACTOR = 5
 """Confirming probes leave the server alone for at least `_GAP` seconds, and for so many times as long as one takes."""
+_LONGEST_GAP = 1.0
+"""Seconds: what waits to be confirmed is not stored yet."""
 _MODELS_KEPT = 256
 """Models whose identity is remembered. Clients invent names; when there are more, all are looked at anew."""
 
@@ -121,6 +123,10 @@ class IdentityWatch:
         """
         self._doubts += 1
 
+    def hurry(self) -> None:
+        """Have a probe that `confirmed` waits for begin at once, whatever distance it should keep."""
+        self._hurry.set()
+
     def lapse(self) -> None:
         """Note that the server ended an idle connection, as it does when it stops: the next lookup probes first."""
         self._lapsed = True
@@ -197,7 +203,7 @@ class IdentityWatch:
             if not wanted.answer.done():
                 wanted.answer.set_result(None)
             self._ended = self._clock()
-            self._gap = max(_GAP, _GAP_FACTOR * (self._ended - began))
+            self._gap = min(max(_GAP, _GAP_FACTOR * (self._ended - began)), _LONGEST_GAP)
 
     # -- identities ----------------------------------------------------------------------------------------------------
 

@@ -54,6 +54,11 @@ class Watches:
         for watch in self._all():
             watch.doubt()
 
+    def hurry(self) -> None:
+        """Have the probes that `confirmed` waits for begin at once."""
+        for watch in self._all():
+            watch.hurry()
+
     def lapse(self) -> None:
         """Note that the server ended an idle connection."""
         for watch in self._all():

@@ -71,6 +71,7 @@ class Watchman:
     def __init__(self) -> None:
         self.looks: asyncio.Queue[asyncio.Future[bool]] = asyncio.Queue()
         self.doubts = 0
+        self.hurries = 0
         self.generates = False
 
     async def current(self, headers: Headers, model: str | None) -> Identity | None:
@@ -86,6 +87,9 @@ class Watchman:
 
     def doubt(self) -> None:
         self.doubts += 1
+
+    def hurry(self) -> None:
+        self.hurries += 1
 
     async def decide(self, same: bool) -> None:
         (await self.looks.get()).set_result(same)

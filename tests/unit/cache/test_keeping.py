@@ -81,6 +81,7 @@ async def test_an_answer_is_served_once_it_is_confirmed_and_not_before() -> None
     pending = asyncio.create_task(keeper.pending(at()))
     look = await watchman.looks.get()
     assert (pending.done(), await store.get(at())) == (False, None)
+    assert watchman.hurries == 1  # a client waits for it
     look.set_result(True)
     assert await pending == stored(b"a")
     assert await store.get(at()) == stored(b"a")

@@ -52,6 +52,24 @@ async def test_confirmations_are_few_while_answers_stream_in():
         assert loop.time() - began >= 4 * 0.02
 
 
+async def test_a_confirmation_that_a_client_waits_for_does_not_keep_the_distance():
+    async with gated() as (_, url), watching(url, clock=Clock()) as watch:
+        before = await watch.current([], "m")
+        watch._gap = 1e6
+        confirmation = asyncio.create_task(watch.confirmed(before, [], "m"))
+        await settled()
+        assert not confirmation.done()
+        watch.hurry()
+        assert await confirmation
+
+
+async def test_a_slow_server_does_not_hold_answers_back_for_long():
+    async with gated() as (server, url), watching(url, clock=(clock := Clock())) as watch:
+        server.on_probe = lambda: setattr(clock, "now", clock.now + 4)  # within its patience, and before it is old
+        await watch.current([], "m")
+        assert watch._gap == 1.0
+
+
 async def test_a_lookup_does_not_wait_for_the_distance_between_probes():
     async with gated() as (_, url), watching(url, clock=Clock()) as watch:
         before = await watch.current([], "m")

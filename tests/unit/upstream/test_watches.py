@@ -53,6 +53,17 @@ async def test_each_key_has_the_server_that_it_leads_to(model_server):
         assert not await watches.confirmed(found["a"], key("b"), MODEL)
 
 
+async def test_whoever_hurries_hurries_all_watches():
+    async with gated() as (_, url), watching(url, clock=Clock()) as watches:
+        before = {name: await watches.current(key(name), "m") for name in "ab"}
+        for watch in watches._all():
+            watch._gap = 1e6
+        confirmations = [asyncio.create_task(watches.confirmed(before[name], key(name), "m")) for name in "ab"]
+        await settled()
+        watches.hurry()
+        assert await asyncio.gather(*confirmations) == [True, True]
+
+
 async def test_a_key_that_is_known_costs_nothing(model_server):
     server = model_server()
     async with watching(server.url, clock=Clock()) as watches:
