@@ -72,10 +72,10 @@ class Watches:
         return [self._first, *self._others.values()]
 
     def _of(self, headers: Headers) -> IdentityWatch:
-        told = [item for item in headers if item[0] in self._told]
+        told = [name + b":" + value for name, value in headers if name in self._told]
         if not told:
             return self._first
-        key = hashlib.sha256(repr(sorted(told)).encode()).digest()  # no key is kept
+        key = hashlib.sha256(b"\n".join(told)).digest()  # no key is kept
         watch = self._others.pop(key, None)
         if watch is None:
             watch = self._make()
