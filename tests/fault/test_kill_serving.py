@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import http.client
 import json
 import os
 import random
@@ -13,10 +14,13 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -228,6 +232,46 @@ def _check_database(path: Path, promised: list[Had]) -> None:
     assert all(len(texts) == 1 for texts in kept.values())
     missing = [item for item in promised if kept.get((item.key, item.pool, item.sample)) != {item.text}]
     assert not missing
+
+
+def written(sidecar: Killable, count: int) -> bool:
+    """Whether so many answers are in the database."""
+    with closing(sqlite3.connect(sidecar.database)) as connection:
+        return bool(connection.execute("SELECT count(*) FROM responses").fetchone()[0] >= count)
+
+
+def test_two_workers_that_are_killed_together_hand_out_no_sample_twice(tmp_path) -> None:
+    """Their clients go on with those that come after them, which find every lease of the dead free."""
+    body = {"model": "m", "temperature": 0.8, "messages": [{"role": "user", "content": "question"}]}
+    had: list[str] = []
+    stopped = threading.Event()
+
+    def ask(sidecar: Killable) -> None:
+        while not stopped.is_set():
+            with suppress(OSError, http.client.HTTPException, json.JSONDecodeError):  # it was killed
+                answer = sidecar.ask("/-/runs/r/v1/chat/completions", body)
+                had.append(answer["choices"][0]["message"]["content"])
+
+    with ModelServer(answer=say) as server, Killable(tmp_path, server.url, workers=2) as sidecar:
+        with ThreadPoolExecutor(CLIENTS) as clients:
+            asking = [clients.submit(ask, sidecar) for _ in range(CLIENTS)]
+            for number in range(6):
+                wait_for(partial(written, sidecar, 40 * (number + 1)), 60)
+                if number < 5:
+                    sidecar.kill()
+                    sidecar.start()
+            stopped.set()
+        for task in asking:
+            task.result()
+        sidecar.ask("/-/runs")  # one worker has written all it had
+        with closing(sqlite3.connect(sidecar.database)) as connection:
+            freed = "SELECT count(*) FROM slots WHERE holder NOT NULL"
+            wait_for(lambda: connection.execute(freed).fetchone() == (0,))
+            rows = connection.execute("SELECT sample, body FROM responses ORDER BY sample").fetchall()
+    kept = [text_of(unpack(raw)) for _, raw in rows]
+    assert len(set(had)) == len(had)
+    assert len({sample for sample, _ in rows}) == len(set(kept)) == len(rows)
+    assert len(set(had) & set(kept)) > 200  # but for what was on its way
 
 
 def test_a_replay_goes_on_after_a_kill_without_a_sample_twice(tmp_path) -> None:
