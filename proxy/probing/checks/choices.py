@@ -1,0 +1,53 @@
+"""Several choices: `n`, and whether usage counts them all."""
+
+from __future__ import annotations
+
+from proxy.probing.answers import number, short
+from proxy.probing.check import SAMPLING, Check, Decided, Finding, Steps, lacking, plain, streamed
+from proxy.probing.subject import Subject
+from proxy.wire.profile import Verdict
+
+_TOKENS = 5
+
+
+def n(subject: Subject) -> Steps:
+    """Two choices come."""
+    answer = yield from plain(subject.ask(n=2, temperature=1, tokens=_TOKENS))
+    count = len(answer.choices)
+    return Finding(Verdict.SUPPORTED if count == 2 else Verdict.IGNORED, f"2 asked, {count} came")
+
+
+def n_usage(subject: Subject) -> Steps:
+    """The tokens of both choices are counted."""
+    answer = yield from plain(subject.ask(n=2, temperature=1, tokens=_TOKENS))
+    return _counted([choice.get("finish_reason") for choice in answer.choices], answer.usage("completion_tokens"))
+
+
+def stream_n_usage(subject: Subject) -> Steps:
+    """The tokens of both choices of a stream are counted."""
+    ask = subject.ask(n=2, temperature=1, tokens=_TOKENS, stream=True, stream_options={"include_usage": True})
+    stream = yield from streamed(ask)
+    ends = {choice.get("index"): reason for choice in stream.choices if (reason := choice.get("finish_reason"))}
+    last = stream.usages[-1] if stream.usages else {}
+    return _counted(list(ends.values()), number(last.get("usage"), "completion_tokens"))
+
+
+def _counted(reasons: list[object], count: int | None) -> Finding:
+    if len(reasons) != 2:
+        raise Decided(Verdict.UNKNOWN, "two choices were asked for, and one came")
+    if reasons != ["length", "length"]:
+        raise Decided(Verdict.UNKNOWN, f"the choices ended by themselves: {short(reasons)}")
+    told = f"two choices of {_TOKENS} tokens each, completion_tokens {count}"
+    if count is None:
+        return Finding(Verdict.IGNORED, told)
+    return Finding(Verdict.SUPPORTED if count >= 2 * _TOKENS else Verdict.WRONG, told)
+
+
+def checks(route: str) -> tuple[Check, ...]:
+    """Return the checks of a generation route."""
+    uncounted = "costs and speeds are too low by the other choices; count them from the answers"
+    return (
+        Check(route, "n", "n choices come", n, (SAMPLING,), lacking("normalize fans out: one request a choice")),
+        Check(route, "n_usage", "usage counts all choices", n_usage, (), lacking(uncounted)),
+        Check(route, "stream_n_usage", "usage of a stream counts all choices", stream_n_usage, (), lacking(uncounted)),
+    )

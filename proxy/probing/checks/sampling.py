@@ -1,0 +1,107 @@
+"""How the next token is drawn: temperature, top_p, top_k and seed, shown by what they do to the text."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+from proxy.probing.answers import Answer, Ask, quoted, said
+from proxy.probing.check import GENERATION, SAMPLING, Check, Decided, Finding, Steps, lacking, plain
+from proxy.probing.subject import Subject
+from proxy.wire.profile import Verdict
+
+_SMALL = 1e-5
+"""A top_p that leaves the likeliest token only; harnesses send it in place of temperature 0."""
+_DRAWS = 3
+
+
+def text(ask: Ask) -> Generator[Ask, Answer, str]:
+    """Return what the first choice says.
+
+    Raises:
+        Decided: as `plain`; or it says nothing (unknown).
+    """
+    answer = yield from plain(ask)
+    told = said(answer.choices[0]) if answer.choices else ""
+    if not told:
+        raise Decided(Verdict.UNKNOWN, "the answer has no text to compare")
+    return told
+
+
+def _draws(subject: Subject) -> Generator[Ask, Answer, list[str]]:
+    """Return texts of independent answers at temperature 1."""
+    drawn: list[str] = []
+    while len(drawn) < _DRAWS:
+        drawn.append((yield from text(subject.ask(temperature=1, take=len(drawn)))))
+    return drawn
+
+
+def temperature(subject: Subject) -> Steps:
+    """Two answers at 0 are equal, and some at 1 are not."""
+    first = yield from text(subject.ask(temperature=0))
+    second = yield from text(subject.ask(temperature=0, take=1))
+    if first != second:
+        return Finding(Verdict.IGNORED, f"two answers at 0 differ: {quoted(first)}, {quoted(second)}")
+    drawn = yield from _draws(subject)
+    other = next((draw for draw in drawn if draw != first), None)
+    if other is None:
+        return Finding(Verdict.IGNORED, f"{_DRAWS} answers at 1 are the one at 0: {quoted(first)}")
+    return Finding(Verdict.SUPPORTED, f"at 0 twice {quoted(first)}, at 1 {quoted(other)}")
+
+
+def _greedy(subject: Subject, name: str, value: float) -> Steps:
+    """Two answers at temperature 1 are equal once only the likeliest token is left."""
+    narrow: dict[str, Any] = {name: value}
+    first = yield from text(subject.ask(temperature=1, **narrow))
+    second = yield from text(subject.ask(temperature=1, take=1, **narrow))
+    if first != second:
+        return Finding(Verdict.IGNORED, f"two answers at {name} {value:g} differ: {quoted(first)}, {quoted(second)}")
+    drawn = yield from _draws(subject)
+    if len({first, *drawn}) == 1:
+        return Finding(Verdict.UNKNOWN, f"answers at temperature 1 never differ, so {name} shows nothing")
+    return Finding(Verdict.SUPPORTED, f"at {value:g} twice {quoted(first)}")
+
+
+def top_p(subject: Subject) -> Steps:
+    """A top_p near 0 is greedy."""
+    return _greedy(subject, "top_p", _SMALL)
+
+
+def top_k(subject: Subject) -> Steps:
+    """A top_k of 1 is greedy."""
+    return _greedy(subject, "top_k", 1)
+
+
+def seed(subject: Subject) -> Steps:
+    """The same seed gives the same text at temperature 1, another seed another one."""
+    first = yield from text(subject.ask(temperature=1, seed=1))
+    again = yield from text(subject.ask(temperature=1, seed=1, take=1))
+    if first != again:
+        return Finding(Verdict.IGNORED, f"seed 1 twice: {quoted(first)}, {quoted(again)}")
+    for other in (2, 3):
+        drawn = yield from text(subject.ask(temperature=1, seed=other))
+        if drawn != first:
+            return Finding(Verdict.SUPPORTED, f"seed 1 twice {quoted(first)}, seed {other} {quoted(drawn)}")
+    drawn_freely = yield from _draws(subject)
+    if len({first, *drawn_freely}) == 1:
+        return Finding(Verdict.UNKNOWN, "answers at temperature 1 never differ, so seed shows nothing")
+    return Finding(Verdict.WRONG, f"seeds 1, 2 and 3 all give {quoted(first)}, and answers without one differ")
+
+
+def checks(route: str) -> tuple[Check, ...]:
+    """Return the checks of a generation route."""
+    drops = "normalize drops it"
+    return (
+        Check(
+            route, "temperature", "0 gives one text, 1 several", temperature, (GENERATION, SAMPLING),
+            lacking("scores may move from run to run; check the server's generation config"),
+        ),
+        Check(
+            route, "top_p", "near 0 it gives one text at temperature 1", top_p, (GENERATION,), lacking(drops)
+        ),
+        Check(route, "top_k", "1 gives one text at temperature 1", top_k, (), lacking(drops)),
+        Check(
+            route, "seed", "one seed gives one text, another seed another", seed, (),
+            lacking("normalize drops it; name a run, and its samples are kept and replayed"),
+        ),
+    )  # fmt: skip
