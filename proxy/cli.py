@@ -25,6 +25,7 @@ from proxy.commands.cache import cache_app
 from proxy.commands.failing import fail, failing
 from proxy.commands.log import log_app
 from proxy.commands.options import ConfigFile
+from proxy.commands.probe import probe
 from proxy.commands.why import why
 from proxy.edge.gate import is_loopback
 from proxy.house import Plan, describe, make_plan
@@ -52,6 +53,7 @@ app = typer.Typer(
 app.add_typer(cache_app)
 app.add_typer(log_app)
 cache_app.command()(why)
+app.command()(probe)
 
 UpstreamUrl = Annotated[
     str | None, typer.Option("--upstream", "-u", help="The model server: origin, …/v1 or a full endpoint URL.")

@@ -82,21 +82,21 @@ def show_facts(facts: Mapping[str, Any]) -> None:
     table = Table.grid("", "", padding=(0, 2))
     for name, value in facts.items():
         if value != "":
-            table.add_row(name.replace("_", " "), _printable(value))
-    _console().print(table)
+            table.add_row(name.replace("_", " "), printable(value))
+    console().print(table)
 
 
 def show_rows(names: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a table."""
     table = Table(*names, box=box.SIMPLE)
     for row in rows:
-        table.add_row(*map(_printable, row))
-    _console().print(table)
+        table.add_row(*map(printable, row))
+    console().print(table)
 
 
 def show_text(name: str, text: str) -> None:
     """Print a long text below its name, its lines as they are."""
-    _console().print(f"\n{name}:\n{_printable(text)}")
+    console().print(f"\n{name}:\n{printable(text)}")
 
 
 def size(count: int) -> str:
@@ -109,7 +109,8 @@ def moment(seconds: float | None) -> str:
     return "" if seconds is None else time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(seconds))
 
 
-def _console() -> Console:
+def console() -> Console:
+    """Return where tables are printed: the screen at its width, a file or a pipe at any."""
     out = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
     if not out.is_terminal:
         out.width = _FILE_WIDTH
@@ -120,11 +121,11 @@ def _beginning(text: str) -> str:
     return text if len(text) <= _PREVIEW else f"{text[:_PREVIEW]}… ({len(text)} characters; --body shows them all)"
 
 
-def _printable(value: object) -> str:
+def printable(value: object) -> str:
     """Return text that no terminal takes for a command: answers come from outside."""
     if value is None or isinstance(value, bool):
         return {None: "", True: "yes", False: "no"}[value]
     if isinstance(value, list):
-        return ", ".join(map(_printable, value))
+        return ", ".join(map(printable, value))
     text = str(value)
     return "".join(char if char.isprintable() or char in "\n\t" else ascii(char)[1:-1] for char in text)

@@ -14,9 +14,9 @@ from proxy.probing.asker import Asker, Endpoint
 from proxy.probing.check import Check, Decided, Finding
 from proxy.probing.checks.limits import context_of
 from proxy.probing.checks.reasoning import field_of
-from proxy.probing.checks.server import MODELS, SERVER
-from proxy.probing.reach import Reached, check_address, check_ready, reach
-from proxy.probing.subject import MAX_COMPLETION_TOKENS, MAX_TOKENS, PATHS, Subject
+from proxy.probing.checks.server import SERVER
+from proxy.probing.reach import Reached, check_address, reach
+from proxy.probing.subject import MAX_COMPLETION_TOKENS, MAX_TOKENS, Subject
 from proxy.probing.table import CHECKS, GENERATION, ROUTES
 from proxy.upstream.identity import IdentityWatch
 from proxy.wire.identity import Identity
@@ -66,14 +66,11 @@ async def probe(transport: httpx.AsyncBaseTransport, wanted: Wanted, progress: P
     facts = dict(identity.facts) if identity else {}
     subject = Subject(SERVER, reached.model, context_length=context_of(facts, []), has_key=has_key)
     subjects = {route: replace(subject, route=route) for route in ROUTES}
-    for route in GENERATION:
-        if route in wanted.routes:
-            subjects[route] = await _driven(settled(subjects[route]), asker)
-    opening = [asker.answers[ask] for ask in asker.answers if ask.path in {MODELS, *map(PATHS.get, GENERATION)}]
-    check_address(url, opening)
-    for answer in opening:
-        if answer.status in {401, 403}:
-            check_ready(url, answer, has_key=has_key)
+    generation = [route for route in GENERATION if route in wanted.routes]
+    for route in generation:
+        subjects[route] = await _driven(settled(subjects[route]), asker)
+    if generation:
+        check_address(url, list(asker.answers.values()), has_key=has_key)
     chosen = [check for check in CHECKS.values() if check.route in wanted.routes]
     found: dict[str, Finding] = {}
     for position, check in enumerate(chosen):
@@ -94,9 +91,11 @@ def settled(subject: Subject) -> Generator[Ask, Answer, Subject]:
 
 
 def usable(profile: Profile) -> str:
-    """Return an empty string where the endpoint can be evaluated, else why not."""
+    """Return an empty string where a probed generation route can be evaluated, or none was probed; else why not."""
     reasons = []
     for route in GENERATION:
+        if f"{route}.works" not in profile.capabilities:
+            continue
         if not profile.supports(f"{route}.works"):
             reasons.append(f"{route} does not work ({profile.capability(f'{route}.works').evidence})")
             continue

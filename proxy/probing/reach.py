@@ -58,10 +58,19 @@ def check_ready(url: str, answer: Answer, *, has_key: bool) -> None:
         raise Unreachable(f"{url} answered {refusal(answer)}; it lets nobody in now, try again later")
 
 
-def check_address(url: str, answers: list[Answer]) -> None:
-    """Raise where the generation routes are not there: the URL is probably wrong."""
+def check_address(url: str, answers: list[Answer], *, has_key: bool) -> None:
+    """Raise where no generation route is there, which means a wrong URL, or where it lets nobody in.
+
+    Args:
+        url: for the message.
+        answers: to the list of models, and to a first request on each generation route.
+        has_key: whether they carried a key.
+    """
     if all(answer.status in {404, 405} for answer in answers):
         raise Unreachable(
-            f"there is nothing OpenAI-compatible at {url}: /v1/models, /v1/chat/completions and /v1/completions are all"
-            " 404; give the server's origin, or the address that ends with its /v1"
+            f"there is nothing OpenAI-compatible at {url}: /v1/models and the generation routes are all 404; give the"
+            " server's origin, or the address that ends with its /v1"
         )
+    for answer in answers:
+        if answer.status in _DENIED:
+            check_ready(url, answer, has_key=has_key)

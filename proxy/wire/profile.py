@@ -47,7 +47,7 @@ class Capability:
     evidence: str = ""
     """The part of an answer that shows it, shortened, without secrets."""
     needed_by: tuple[str, ...] = ()
-    """Kinds of tasks that cannot do without, in words."""
+    """Kinds of tasks that cannot do without on this route."""
 
 
 UNASKED = Capability(Verdict.UNKNOWN, "not probed")
@@ -89,6 +89,14 @@ class Profile:
     def lacks(self, name: str) -> bool:
         """Whether an answer showed that `name` is not to be had: `unknown` is no lack."""
         return self.verdict(name) not in {Verdict.SUPPORTED, Verdict.UNKNOWN}
+
+    def missing(self, kind: str, route: str) -> dict[str, Capability]:
+        """Return what a kind of task needs of a route and does not get, by name; empty where nothing speaks against."""
+        return {
+            name: item
+            for name, item in self.capabilities.items()
+            if name.startswith(f"{route}.") and kind in item.needed_by and self.lacks(name)
+        }
 
     def found(self, verdict: Verdict) -> dict[str, Capability]:
         """Return every capability with this verdict, by name."""

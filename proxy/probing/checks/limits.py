@@ -148,14 +148,14 @@ def checks(route: str) -> tuple[Check, ...]:
         Check(
             route, MAX_TOKENS, "the answer ends there, with finish_reason length", max_tokens, (GENERATION,),
             {
-                **lacking("normalize renames it to max_completion_tokens, where that is supported"),
+                **lacking("normalize renames it to max_completion_tokens"),
                 Verdict.WRONG: "cut answers look whole; count their tokens",
             },
         ),
         *((newer,) if route == routes.CHAT else ()),
         Check(
             route, "max_tokens_zero", "0 generates nothing", max_tokens_zero, (),
-            lacking("ask for 1 token, and leave it out of what is scored"),
+            lacking("ask for 1 token, and do not score it"),
         ),
         Check(
             route, "max_tokens_beyond_context", "more than fits is accepted", beyond_context, (),
@@ -164,13 +164,14 @@ def checks(route: str) -> tuple[Check, ...]:
         ),
         Check(
             route, "too_long_prompt", "a prompt longer than the context is an error", too_long_prompt, (),
-            {Verdict.WRONG: "keep prompts shorter than the context: what is cut shows nowhere"},
+            {Verdict.WRONG: "keep prompts short: what is cut shows nowhere"},
         ),
         Check(
-            route, "stop", "the answer ends before the stop string", stop, (GENERATION,),
+            route, "stop", "the answer ends before the stop string", stop,
+            () if route == routes.CHAT else (GENERATION,),
             {
-                **lacking("cut the answer at the stop string before scoring"),
-                Verdict.REJECTED: "normalize drops it; cut the answer at the stop string before scoring",
+                **lacking("cut the answers before scoring"),
+                Verdict.REJECTED: "normalize drops it; cut the answers before scoring",
             },
         ),
     )  # fmt: skip

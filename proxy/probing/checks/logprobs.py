@@ -106,7 +106,7 @@ def checks(route: str) -> tuple[Check, ...]:
                 route, "top_logprobs", "and their alternatives", top_logprobs, (), lacking("score by text"),
             ),
         )  # fmt: skip
-    impossible = "no multiple choice by loglikelihood here: take generative variants of the tasks, or vLLM"
+    impossible = "take generative variants of multiple choice tasks"
     return (
         Check(
             route, "logprobs", "generated tokens have log probabilities, in parallel lists", completion_logprobs,

@@ -68,12 +68,12 @@ def checks(route: str) -> tuple[Check, ...]:
         ),
         Check(
             route, "unknown_model", "a model that is not there is rejected", unknown_model, (),
-            {Verdict.IGNORED: "check the model's name yourself: a typo goes unseen"},
+            {Verdict.IGNORED: "a typo in the model's name goes unseen"},
             frozenset({Verdict.REJECTED}),
         ),
         Check(
             route, "invalid_request", "a broken request is a 4xx", invalid_request, (),
-            {Verdict.WRONG: "clients retry what no retry mends; keep an eye on the log"},
+            {Verdict.WRONG: "clients may retry for ever"},
         ),
         Check(
             route, "error_shape", "errors are {error: {message}}", error_shape, (),

@@ -76,7 +76,7 @@ def checks(route: str) -> tuple[Check, ...]:
     """Return the checks of chat; text completions have none."""
     if route != routes.CHAT:
         return ()
-    other_model = "take a model and a server that see it, or leave these tasks out"
+    other_model = "take another model or server"
     return (
         Check(
             route, "content_parts", "a text part is the same as a text", content_parts, (),

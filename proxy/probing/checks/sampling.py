@@ -6,7 +6,7 @@ from collections.abc import Generator
 from typing import Any
 
 from proxy.probing.answers import Answer, Ask, quoted, said
-from proxy.probing.check import GENERATION, SAMPLING, Check, Decided, Finding, Steps, lacking, plain
+from proxy.probing.check import SAMPLING, Check, Decided, Finding, Steps, lacking, plain
 from proxy.probing.subject import Subject
 from proxy.wire.profile import Verdict
 
@@ -93,15 +93,15 @@ def checks(route: str) -> tuple[Check, ...]:
     drops = "normalize drops it"
     return (
         Check(
-            route, "temperature", "0 gives one text, 1 several", temperature, (GENERATION, SAMPLING),
-            lacking("scores may move from run to run; check the server's generation config"),
+            route, "temperature", "0 gives one text, 1 several", temperature, (SAMPLING,),
+            lacking("check the server's generation config"),
         ),
         Check(
-            route, "top_p", "near 0 it gives one text at temperature 1", top_p, (GENERATION,), lacking(drops)
+            route, "top_p", "near 0 it gives one text at temperature 1", top_p, (), lacking(drops)
         ),
         Check(route, "top_k", "1 gives one text at temperature 1", top_k, (), lacking(drops)),
         Check(
             route, "seed", "one seed gives one text, another seed another", seed, (),
-            lacking("normalize drops it; name a run, and its samples are kept and replayed"),
+            lacking("name a run: its samples are kept and replayed"),
         ),
     )  # fmt: skip

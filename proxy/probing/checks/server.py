@@ -61,6 +61,6 @@ def checks() -> tuple[Check, ...]:
         ),
         Check(
             SERVER, "model_by_id", "GET /v1/models/{id} tells of one", model_by_id, (),
-            lacking("harmless, unless a client asks for it; the list has it"),
+            lacking("harmless: the list has it"),
         ),
     )  # fmt: skip

@@ -60,7 +60,7 @@ def checks(route: str) -> tuple[Check, ...]:
     """Return the checks of a generation route."""
     content = Check(
         route, "stream_content", "deltas hold text, never null", stream_content, (),
-        lacking("clients that join deltas have to skip null"),
+        lacking("clients that join deltas must skip null"),
     )  # fmt: skip
     return (
         Check(
@@ -73,11 +73,11 @@ def checks(route: str) -> tuple[Check, ...]:
         ),
         *((content,) if route == routes.CHAT else ()),
         Check(
-            route, "stream_usage", "include_usage gives a chunk with usage", stream_usage, (SPEED,),
+            route, "stream_usage", "include_usage gives a chunk with usage", stream_usage, (),
             lacking("count tokens by events, or ask without a stream"),
         ),
         Check(
             route, "stream_usage_only_if_asked", "and nothing else does", stream_usage_only_if_asked, (),
-            lacking("harmless, unless a client expects text in every event"),
+            lacking("harmless to most clients"),
         ),
     )  # fmt: skip

@@ -104,23 +104,23 @@ def checks(route: str) -> tuple[Check, ...]:
     """Return the checks of chat; text completions have none."""
     if route != routes.CHAT:
         return ()
-    by_prompt = "describe the tools in the prompt, and read the calls out of the text"
+    by_prompt = "describe the tools in the prompt"
     return (
         Check(
             route, "tools", "a tool is called", tools, (TOOLS,),
             {
                 **lacking(by_prompt),
-                Verdict.WRONG: "start the server with a tool-call parser for this model",
-                Verdict.IGNORED: "a small model may rather talk; else start the server with a tool-call parser",
+                Verdict.WRONG: "start the server with a tool-call parser",
+                Verdict.IGNORED: "a weak model, or no tool-call parser in the server",
             },
         ),
         Check(route, "tool_choice", "required leads to a call", tool_choice, (TOOLS,), lacking(by_prompt)),
         Check(
             route, "json_schema", "the answer fits the schema", json_schema, (STRUCTURED,),
-            lacking("ask for JSON in the prompt, and check what comes"),
+            lacking("ask for JSON in the prompt"),
         ),
         Check(
             route, "json_object", "the answer is a JSON object", json_object, (STRUCTURED,),
-            lacking("ask for JSON in the prompt, and check what comes"),
+            lacking("ask for JSON in the prompt"),
         ),
     )  # fmt: skip

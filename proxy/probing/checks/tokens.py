@@ -15,6 +15,8 @@ from proxy.wire.profile import Verdict
 
 _TEXT = "hello world"
 _PATH = b"/tokenize"
+_FORMS = ("prompt", "content")
+"""The field that vLLM, or llama.cpp, takes a text in."""
 
 
 def _post(path: bytes, subject: Subject, **fields: Any) -> Ask:
@@ -52,6 +54,15 @@ def _ids(ask: Ask) -> Generator[Ask, Answer, list[int]]:
     return tokens if isinstance(tokens, list) and all(type(token) is int for token in tokens) else []
 
 
+def known_ids(subject: Subject, text: str) -> Generator[Ask, Answer, list[int]]:
+    """Return the token ids of a text, none where the server does not tell them."""
+    for name in _FORMS:
+        ids = yield from _ids(_post(_PATH, subject, **{name: text}))
+        if ids:
+            return ids
+    return []
+
+
 def _bos(subject: Subject) -> Generator[Ask, Answer, tuple[str, str]]:
     """Return the BOS token's text and the field that `/tokenize` takes a text in."""
     for path in (b"/props", b"/tokenizer_info"):
@@ -60,7 +71,7 @@ def _bos(subject: Subject) -> Generator[Ask, Answer, tuple[str, str]]:
             break
     else:
         raise Decided(Verdict.UNKNOWN, "the server does not tell its BOS token (/props, /tokenizer_info)")
-    for name in ("prompt", "content"):
+    for name in _FORMS:
         if (yield from _ids(_post(_PATH, subject, **{name: _TEXT}))):
             return found, name
     raise Decided(Verdict.UNKNOWN, "the server tells no tokens (/tokenize)")
@@ -118,7 +129,7 @@ def bos_checks(route: str) -> tuple[Check, ...]:
 
 def checks() -> tuple[Check, ...]:
     """Return the checks of /tokenize."""
-    local = "give harnesses the tokenizer's folder (lm-eval: tokenizer=…)"
+    local = "give the tokenizer yourself (lm-eval: tokenizer=…)"
     empty = {**lacking(local), Verdict.WRONG: f"an empty list is no answer; {local}"}
     route = routes.TOKENIZE
     return (

@@ -5,7 +5,23 @@ from __future__ import annotations
 from dataclasses import replace
 
 from proxy.probing.answers import quoted, said, short
-from proxy.probing.check import GENERATION, LOGLIKELIHOOD, Check, Decided, Finding, Steps, lacking, plain, refusal
+from proxy.probing.check import (
+    AUDIO,
+    GENERATION,
+    IMAGES,
+    LOGLIKELIHOOD,
+    SAMPLING,
+    SPEED,
+    STRUCTURED,
+    TOOLS,
+    Check,
+    Decided,
+    Finding,
+    Steps,
+    lacking,
+    plain,
+    refusal,
+)
 from proxy.probing.subject import Subject
 from proxy.wire import routes
 from proxy.wire.profile import Verdict
@@ -58,11 +74,12 @@ def model_name(subject: Subject) -> Steps:
 
 def checks(route: str) -> tuple[Check, ...]:
     """Return the checks of a generation route."""
-    needed = (GENERATION,) if route == routes.CHAT else (LOGLIKELIHOOD,)
+    of_route = (TOOLS, STRUCTURED, IMAGES, AUDIO) if route == routes.CHAT else (LOGLIKELIHOOD,)
+    needed = (GENERATION, SAMPLING, SPEED, *of_route)
     return (
         Check(
             route, "works", "a few tokens are answered", works, needed,
-            lacking("use tasks of the other endpoint type, or start the server so that it has this one"),
+            lacking("use tasks of another endpoint type"),
         ),
         Check(
             route, "auth", "the key is asked for", auth, (),

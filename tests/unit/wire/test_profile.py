@@ -73,6 +73,12 @@ def test_what_is_unknown_is_no_lack(name, lacks):
     assert not PROFILE.supports(name)
 
 
+def test_what_a_kind_of_task_misses_is_of_its_route():
+    assert list(PROFILE.missing("loglikelihood", "completions")) == ["completions.echo"]
+    assert PROFILE.missing("loglikelihood", "chat") == {}
+    assert PROFILE.missing("pass@k", "chat") == {}
+
+
 def test_capabilities_are_found_by_verdict():
     assert list(PROFILE.found(Verdict.WRONG)) == ["tokenize.vllm"]
 
