@@ -11,9 +11,12 @@ import orjson
 from proxy.core.http import Headers, get_header
 from proxy.wire import sse
 
-_TEXTS = ("content", "reasoning_content", "reasoning")
+_REASONING = ("reasoning_content", "reasoning")
+_TEXTS = (*_REASONING, "content")
 _LONGEST = 160
 """Characters of evidence."""
+_QUOTED = 48
+"""Characters of what a model said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +119,24 @@ def said(choice: Mapping[str, Any]) -> str:
     if not isinstance(inner, dict):
         text = choice.get("text")
         return text if isinstance(text, str) else ""
-    return "".join(inner[name] for name in reversed(_TEXTS) if isinstance(inner.get(name), str))
+    return "".join(inner[name] for name in _TEXTS if isinstance(inner.get(name), str))
+
+
+def content(answer: Answer) -> str:
+    """Return what the first choice of a chat answers, without its reasoning."""
+    inner = answer.choices[0].get("message") if answer.choices else None
+    text = inner.get("content") if isinstance(inner, dict) else None
+    return text if isinstance(text, str) else ""
+
+
+def reasoning_field(answer: Answer) -> str | None:
+    """Return the field of a chat message that holds reasoning, None where there is none."""
+    for choice in answer.choices:
+        inner = choice.get("message")
+        for name in _REASONING:
+            if isinstance(inner, dict) and isinstance(inner.get(name), str) and inner[name]:
+                return name
+    return None
 
 
 def message(answer: Answer) -> str:
@@ -152,6 +172,3 @@ def quoted(text: str) -> str:
     """Return what a model said, as evidence: in quotation marks, its beginning where it is long."""
     shown = text if len(text) <= _QUOTED else text[: _QUOTED - 1] + "…"
     return orjson.dumps(shown).decode()
-
-
-_QUOTED = 48

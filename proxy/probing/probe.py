@@ -9,11 +9,10 @@ from typing import TypeVar
 
 import httpx
 
-from proxy.probing.answers import Answer, Ask
+from proxy.probing.answers import Answer, Ask, reasoning_field
 from proxy.probing.asker import Asker, Endpoint
 from proxy.probing.check import Check, Decided, Finding
 from proxy.probing.checks.limits import context_of
-from proxy.probing.checks.reasoning import field_of
 from proxy.probing.checks.server import SERVER
 from proxy.probing.reach import Reached, check_address, reach
 from proxy.probing.subject import MAX_COMPLETION_TOKENS, MAX_TOKENS, Subject
@@ -81,13 +80,17 @@ async def probe(transport: httpx.AsyncBaseTransport, wanted: Wanted, progress: P
 
 
 def settled(subject: Subject) -> Generator[Ask, Answer, Subject]:
-    """Return the subject with the name that its server has for the limit of an answer."""
+    """Return the subject with the name that its server has for the limit, and whether it takes a temperature."""
     for limit in (MAX_TOKENS, MAX_COMPLETION_TOKENS):
         named = replace(subject, limit=limit)
-        answer = yield named.ask()
-        if answer.status not in {400, 422} or limit not in answer.body.decode("utf-8", "replace"):
-            return named
+        if not _names(limit, (yield named.ask())):
+            return replace(named, takes_temperature=not _names("temperature", (yield named.ask(temperature=0))))
     return subject
+
+
+def _names(parameter: str, answer: Answer) -> bool:
+    """Whether an answer is an error that is about a parameter."""
+    return answer.status in {400, 422} and parameter in answer.body.decode("utf-8", "replace")
 
 
 def usable(profile: Profile) -> str:
@@ -145,7 +148,7 @@ def _profile(
     wanted: Wanted, reached: Reached, identity: Identity | None, found: dict[str, Finding], asker: Asker
 ) -> Profile:
     answers = list(asker.answers.values())
-    fields = [field for answer in answers if (field := field_of(answer))]
+    fields = [field for answer in answers if (field := reasoning_field(answer))]
     return Profile(
         server=_server(identity, reached.model, answers),
         url=wanted.endpoint.address.url,

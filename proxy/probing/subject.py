@@ -33,6 +33,7 @@ class Subject:
     """None sends no model's name."""
     limit: str = MAX_TOKENS
     """What this server calls the limit of an answer's length."""
+    takes_temperature: bool = True
     context_length: int | None = None
     """As the server's information routes tell it."""
     has_key: bool = False
@@ -41,6 +42,10 @@ class Subject:
     def story(self) -> str:
         """The prompt of most requests."""
         return _STORIES[self.route]
+
+    def at(self, temperature: float) -> dict[str, Any]:
+        """Return the field for a temperature, nothing where the server takes none: its own is then as good."""
+        return {"temperature": temperature} if self.takes_temperature else {}
 
     def ask(self, prompt: Any = None, *, tokens: int | None = TOKENS, take: int = 0, **fields: Any) -> Ask:
         """Return a request for a few tokens.

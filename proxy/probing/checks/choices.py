@@ -12,20 +12,21 @@ _TOKENS = 5
 
 def n(subject: Subject) -> Steps:
     """Two choices come."""
-    answer = yield from plain(subject.ask(n=2, temperature=1, tokens=_TOKENS))
+    answer = yield from plain(subject.ask(n=2, tokens=_TOKENS, **subject.at(1)))
     count = len(answer.choices)
     return Finding(Verdict.SUPPORTED if count == 2 else Verdict.IGNORED, f"2 asked, {count} came")
 
 
 def n_usage(subject: Subject) -> Steps:
     """The tokens of both choices are counted."""
-    answer = yield from plain(subject.ask(n=2, temperature=1, tokens=_TOKENS))
+    answer = yield from plain(subject.ask(n=2, tokens=_TOKENS, **subject.at(1)))
     return _counted([choice.get("finish_reason") for choice in answer.choices], answer.usage("completion_tokens"))
 
 
 def stream_n_usage(subject: Subject) -> Steps:
     """The tokens of both choices of a stream are counted."""
-    ask = subject.ask(n=2, temperature=1, tokens=_TOKENS, stream=True, stream_options={"include_usage": True})
+    usage = {"include_usage": True}
+    ask = subject.ask(n=2, tokens=_TOKENS, stream=True, stream_options=usage, **subject.at(1))
     stream = yield from streamed(ask)
     ends = {choice.get("index"): reason for choice in stream.choices if (reason := choice.get("finish_reason"))}
     last = stream.usages[-1] if stream.usages else {}

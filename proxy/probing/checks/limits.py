@@ -67,9 +67,9 @@ def max_tokens_zero(subject: Subject) -> Steps:
 
 def stop(subject: Subject) -> Steps:
     """The answer ends before a word of the answer without `stop`."""
-    whole = yield from text(subject.ask(tokens=_LONG, temperature=0))
+    whole = yield from text(subject.ask(tokens=_LONG, **subject.at(0)))
     mark = _mark(whole)
-    answer = yield from plain(subject.ask(tokens=_LONG, temperature=0, stop=[mark]))
+    answer = yield from plain(subject.ask(tokens=_LONG, stop=[mark], **subject.at(0)))
     told = said(answer.choices[0]) if answer.choices else ""
     before = whole[: whole.index(mark)]
     if mark in told:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from proxy.probing.answers import Answer, objects, quoted, short
+from proxy.probing.answers import Answer, content, objects, quoted, reasoning_field, short
 from proxy.probing.check import LOGLIKELIHOOD, Check, Decided, Finding, Steps, lacking, plain
 from proxy.probing.subject import Subject
 from proxy.wire import routes
@@ -21,16 +21,16 @@ def _found(answer: Answer) -> Any:
 
 def chat_logprobs(subject: Subject) -> Steps:
     """Each generated token has its log probability."""
-    content = objects((yield from _chat_content(subject)))
-    if content and all(isinstance(item.get("logprob"), int | float) for item in content):
-        return Finding(Verdict.SUPPORTED, f"{quoted(str(content[0].get('token')))} {content[0]['logprob']:.3f}")
-    return Finding(Verdict.WRONG, f"logprobs without numbers: {short(content)}")
+    items = objects((yield from _chat_content(subject)))
+    if items and all(isinstance(item.get("logprob"), int | float) for item in items):
+        return Finding(Verdict.SUPPORTED, f"{quoted(str(items[0].get('token')))} {items[0]['logprob']:.3f}")
+    return Finding(Verdict.WRONG, f"logprobs without numbers: {short(items)}")
 
 
 def top_logprobs(subject: Subject) -> Steps:
     """Each generated token has the alternatives that were asked for."""
-    content = objects((yield from _chat_content(subject)))
-    counts = [len(objects(item.get("top_logprobs"))) for item in content]
+    items = objects((yield from _chat_content(subject)))
+    counts = [len(objects(item.get("top_logprobs"))) for item in items]
     told = f"2 asked, {', '.join(map(str, counts)) or 'none'} came"
     return Finding(Verdict.SUPPORTED if counts and min(counts) >= 2 else Verdict.IGNORED, told)
 
@@ -39,6 +39,8 @@ def _chat_content(subject: Subject) -> Any:
     answer = yield from plain(subject.ask(tokens=_TOKENS, logprobs=True, top_logprobs=2))
     found = _found(answer)
     if not isinstance(found, dict) or not found.get("content"):
+        if reasoning_field(answer) and not content(answer):
+            raise Decided(Verdict.UNKNOWN, "the model was still reasoning, and its reasoning has none")
         raise Decided(Verdict.IGNORED, f"logprobs: {short(found)}")
     return found["content"]
 

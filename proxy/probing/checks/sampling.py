@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any
+from typing import Any, TypeVar
 
 from proxy.probing.answers import Answer, Ask, quoted, said
 from proxy.probing.check import SAMPLING, Check, Decided, Finding, Steps, lacking, plain
-from proxy.probing.subject import Subject
+from proxy.probing.subject import TOKENS, Subject
 from proxy.wire.profile import Verdict
+
+T = TypeVar("T")
 
 _SMALL = 1e-5
 """A top_p that leaves the likeliest token only; harnesses send it in place of temperature 0."""
 _DRAWS = 3
+_LONGER = 64
+"""Tokens, where the beginning of all answers is the same."""
 
 
 def text(ask: Ask) -> Generator[Ask, Answer, str]:
@@ -28,12 +32,19 @@ def text(ask: Ask) -> Generator[Ask, Answer, str]:
     return told
 
 
-def _draws(subject: Subject) -> Generator[Ask, Answer, list[str]]:
-    """Return texts of independent answers at temperature 1."""
+def _draws(subject: Subject) -> Generator[Ask, Answer, tuple[int, list[str]]]:
+    """Return texts of independent answers at temperature 1, and the tokens it takes until some of them differ.
+
+    Models that reason begin every answer alike.
+    """
     drawn: list[str] = []
-    while len(drawn) < _DRAWS:
-        drawn.append((yield from text(subject.ask(temperature=1, take=len(drawn)))))
-    return drawn
+    for tokens in (TOKENS, _LONGER):
+        drawn = []
+        while len(drawn) < _DRAWS:
+            drawn.append((yield from text(subject.ask(tokens=tokens, take=len(drawn), **subject.at(1)))))
+        if len(set(drawn)) > 1:
+            return tokens, drawn
+    return _LONGER, drawn
 
 
 def temperature(subject: Subject) -> Steps:
@@ -42,21 +53,22 @@ def temperature(subject: Subject) -> Steps:
     second = yield from text(subject.ask(temperature=0, take=1))
     if first != second:
         return Finding(Verdict.IGNORED, f"two answers at 0 differ: {quoted(first)}, {quoted(second)}")
-    drawn = yield from _draws(subject)
-    other = next((draw for draw in drawn if draw != first), None)
+    tokens, drawn = yield from _draws(subject)
+    greedy = first if tokens == TOKENS else (yield from text(subject.ask(tokens=tokens, temperature=0)))
+    other = next((draw for draw in drawn if draw != greedy), None)
     if other is None:
-        return Finding(Verdict.IGNORED, f"{_DRAWS} answers at 1 are the one at 0: {quoted(first)}")
+        return Finding(Verdict.IGNORED, f"{_DRAWS} answers at 1 are the one at 0: {quoted(greedy)}")
     return Finding(Verdict.SUPPORTED, f"at 0 twice {quoted(first)}, at 1 {quoted(other)}")
 
 
 def _greedy(subject: Subject, name: str, value: float) -> Steps:
     """Two answers at temperature 1 are equal once only the likeliest token is left."""
-    narrow: dict[str, Any] = {name: value}
-    first = yield from text(subject.ask(temperature=1, **narrow))
-    second = yield from text(subject.ask(temperature=1, take=1, **narrow))
+    tokens, drawn = yield from _needing_temperature(_draws(subject))
+    narrow: dict[str, Any] = {name: value, **subject.at(1)}
+    first = yield from text(subject.ask(tokens=tokens, **narrow))
+    second = yield from text(subject.ask(tokens=tokens, take=1, **narrow))
     if first != second:
         return Finding(Verdict.IGNORED, f"two answers at {name} {value:g} differ: {quoted(first)}, {quoted(second)}")
-    drawn = yield from _draws(subject)
     if len({first, *drawn}) == 1:
         return Finding(Verdict.UNKNOWN, f"answers at temperature 1 never differ, so {name} shows nothing")
     return Finding(Verdict.SUPPORTED, f"at {value:g} twice {quoted(first)}")
@@ -74,18 +86,26 @@ def top_k(subject: Subject) -> Steps:
 
 def seed(subject: Subject) -> Steps:
     """The same seed gives the same text at temperature 1, another seed another one."""
-    first = yield from text(subject.ask(temperature=1, seed=1))
-    again = yield from text(subject.ask(temperature=1, seed=1, take=1))
+    tokens, drawn = yield from _needing_temperature(_draws(subject))
+    first = yield from text(subject.ask(tokens=tokens, seed=1, **subject.at(1)))
+    again = yield from text(subject.ask(tokens=tokens, seed=1, take=1, **subject.at(1)))
     if first != again:
         return Finding(Verdict.IGNORED, f"seed 1 twice: {quoted(first)}, {quoted(again)}")
-    for other in (2, 3):
-        drawn = yield from text(subject.ask(temperature=1, seed=other))
-        if drawn != first:
-            return Finding(Verdict.SUPPORTED, f"seed 1 twice {quoted(first)}, seed {other} {quoted(drawn)}")
-    drawn_freely = yield from _draws(subject)
-    if len({first, *drawn_freely}) == 1:
+    for number in (2, 3):
+        other = yield from text(subject.ask(tokens=tokens, seed=number, **subject.at(1)))
+        if other != first:
+            return Finding(Verdict.SUPPORTED, f"seed 1 twice {quoted(first)}, seed {number} {quoted(other)}")
+    if len({first, *drawn}) == 1:
         return Finding(Verdict.UNKNOWN, "answers at temperature 1 never differ, so seed shows nothing")
     return Finding(Verdict.WRONG, f"seeds 1, 2 and 3 all give {quoted(first)}, and answers without one differ")
+
+
+def _needing_temperature(steps: Generator[Ask, Answer, T]) -> Generator[Ask, Answer, T]:
+    """Return what these steps do; a refusal of theirs says nothing about another parameter."""
+    try:
+        return (yield from steps)
+    except Decided as early:
+        raise Decided(Verdict.UNKNOWN, f"without it: {early.finding.evidence}") from None
 
 
 def checks(route: str) -> tuple[Check, ...]:
