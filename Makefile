@@ -10,6 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 LM_EVAL_VENV := .venv-lm-eval
 INSPECT_VENV := .venv-inspect
+TRANSFORMERS_VENV := .venv-transformers
 PIP := -m pip --disable-pip-version-check --no-input
 # The files are complete, so that pip has nothing to resolve: --no-deps also keeps old versions of pip from trying.
 PINNED := --require-hashes --no-deps
@@ -23,7 +24,7 @@ endef
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test coverage e2e bench lint format docs docker lock clean python
+.PHONY: help demo test coverage e2e transformers bench lint format docs docker lock clean python
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -40,6 +41,8 @@ coverage: ## The same tests with branch coverage; proxy.core, wire and edge must
 
 e2e: $(VENV)/.dev $(VENV)/.demo $(LM_EVAL_VENV)/.installed $(INSPECT_VENV)/.installed ## Run the end-to-end tests: real weights, lm-eval, inspect-ai, the OpenAI SDK
 	@$(BIN)/python -m pytest -m "e2e or e2e_big" --timeout=1200 $(ARGS)
+
+transformers: $(TRANSFORMERS_VENV)/.installed ## Install `transformers serve` on CPU (1 GB) for the tests that need it; pip has to find torch's CPU wheels
 
 bench: $(VENV)/.dev ## Measure the cost of the sidecar (needs wrk)
 	@command -v wrk >/dev/null || echo 'make bench: wrk is not installed; with Debian: apt-get install wrk' >&2
@@ -68,7 +71,7 @@ lock: .venv-lock/.installed ## Pin all requirement files anew, with hashes
 	@requirements/lock .venv-lock/bin/uv
 
 clean: ## Remove the environments and caches (what Evalside stored stays)
-	rm -rf $(VENV) $(LM_EVAL_VENV) $(INSPECT_VENV) .venv-lock build dist htmlcov .coverage .coverage.* \
+	rm -rf $(VENV) $(LM_EVAL_VENV) $(INSPECT_VENV) $(TRANSFORMERS_VENV) .venv-lock build dist htmlcov .coverage .coverage.* \
 		.hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find proxy harness tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -107,6 +110,11 @@ $(LM_EVAL_VENV)/.installed: requirements/lm-eval.txt | $(LM_EVAL_VENV)/.python
 $(INSPECT_VENV)/.installed: requirements/inspect-ai.txt | $(INSPECT_VENV)/.python
 	$(call quietly,Installing inspect-ai (360 MB) into $(INSPECT_VENV),\
 		$(INSPECT_VENV)/bin/python $(PIP) install $(PINNED) -r requirements/inspect-ai.txt)
+	@touch $@
+
+$(TRANSFORMERS_VENV)/.installed: requirements/transformers.txt | $(TRANSFORMERS_VENV)/.python
+	$(call quietly,Installing transformers serve (1 GB) into $(TRANSFORMERS_VENV),\
+		$(TRANSFORMERS_VENV)/bin/python $(PIP) install $(PINNED) -r requirements/transformers.txt)
 	@touch $@
 
 .venv-lock/.installed: | .venv-lock/.python
