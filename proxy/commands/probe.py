@@ -96,15 +96,15 @@ async def _probed(wanted: Wanted, notes: Console) -> Probed:
     with Progress(console=notes, transient=True, disable=not notes.is_terminal) as bar:
         task = bar.add_task("probing", total=None)
 
-        def advance(done: int, total: int, name: str) -> None:
-            _advance(bar, task, done, total, name)
+        def advance(done: int, total: int, what: str) -> None:
+            _advance(bar, task, done, total, what)
 
         async with AiohttpTransport() as transport:
             return await probe_endpoint(transport, wanted, advance)
 
 
-def _advance(bar: Progress, task: TaskID, done: int, total: int, name: str) -> None:
-    bar.update(task, completed=done, total=total, description=name)
+def _advance(bar: Progress, task: TaskID, done: int, total: int, what: str) -> None:
+    bar.update(task, completed=done, total=total, description=what)
 
 
 def _write(path: Path, raw: bytes) -> None:

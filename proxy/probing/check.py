@@ -61,7 +61,7 @@ class Check:
     """The route, or `server`."""
     what: str
     about: str
-    """What it takes to be supported, in a line."""
+    """What it takes to be supported, in a line; shown while it is made."""
     steps: Callable[[Subject], Steps]
     needed_by: tuple[str, ...] = ()
     advice: Mapping[Verdict, str] = field(default_factory=dict)

@@ -24,7 +24,7 @@ from proxy.wire.profile import Capability, Profile, Verdict
 T = TypeVar("T")
 
 Progress = Callable[[int, int, str], None]
-"""Told, before each check, how many are done, how many there are, and the name of this one."""
+"""Told, before each check, how many are done, how many there are, and what this one is."""
 
 _NEEDED = ("temperature", "top_p", MAX_TOKENS)
 """What no evaluation can do without."""
@@ -73,7 +73,7 @@ async def probe(transport: httpx.AsyncBaseTransport, wanted: Wanted, progress: P
     chosen = [check for check in CHECKS.values() if check.route in wanted.routes]
     found: dict[str, Finding] = {}
     for position, check in enumerate(chosen):
-        progress(position, len(chosen), check.name)
+        progress(position, len(chosen), f"{check.name}: {check.about}")
         found[check.name] = await _found(check, subjects[check.route], found, asker)
     progress(len(chosen), len(chosen), "")
     return Probed(_profile(wanted, reached, identity, found, asker), reached.others)

@@ -27,8 +27,18 @@ GENERATION = (routes.CHAT, routes.COMPLETIONS)
 """The routes of which one has to work."""
 
 _GROUPS = (
-    works, sampling, limits, choices, logprobs, prompts, streams, structured, media, reasoning, manners,
-)  # fmt: skip
+    works,
+    sampling,
+    limits,
+    choices,
+    logprobs,
+    prompts,
+    streams,
+    structured,
+    media,
+    reasoning,
+    manners,
+)
 
 
 def _of(route: str) -> tuple[Check, ...]:

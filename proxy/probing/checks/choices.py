@@ -48,7 +48,14 @@ def checks(route: str) -> tuple[Check, ...]:
     """Return the checks of a generation route."""
     uncounted = "do not trust token counts where n > 1"
     return (
-        Check(route, "n", "n choices come", n, (), lacking("normalize fans out: one request a choice")),
+        Check(
+            route,
+            "n",
+            "as many choices come as were asked for",
+            n,
+            (),
+            lacking("normalize fans out: one request a choice"),
+        ),
         Check(route, "n_usage", "usage counts all choices", n_usage, (), lacking(uncounted)),
         Check(route, "stream_n_usage", "usage of a stream counts all choices", stream_n_usage, (), lacking(uncounted)),
     )

@@ -133,20 +133,32 @@ def context_of(facts: dict[str, str], told: list[Answer]) -> int | None:
 
 
 _FACTS = (
-    "max_model_len", "props.n_ctx", "n_ctx", "server_info.context_length", "info.max_total_tokens",
-)  # fmt: skip
+    "max_model_len",
+    "props.n_ctx",
+    "n_ctx",
+    "server_info.context_length",
+    "info.max_total_tokens",
+)
 """Of `proxy.wire.identity`, where servers tell their context length."""
 
 
 def checks(route: str) -> tuple[Check, ...]:
     """Return the checks of a generation route."""
     newer = Check(
-        route, MAX_COMPLETION_TOKENS, "the newer name of max_tokens", max_completion_tokens, (),
+        route,
+        MAX_COMPLETION_TOKENS,
+        "the newer name of max_tokens has the same effect",
+        max_completion_tokens,
+        (),
         lacking("normalize renames it to max_tokens"),
-    )  # fmt: skip
+    )
     return (
         Check(
-            route, MAX_TOKENS, "the answer ends there, with finish_reason length", max_tokens, (GENERATION,),
+            route,
+            MAX_TOKENS,
+            "the answer ends there, with finish_reason length",
+            max_tokens,
+            (GENERATION,),
             {
                 **lacking("normalize renames it to max_completion_tokens"),
                 Verdict.WRONG: "cut answers look whole; count their tokens",
@@ -154,24 +166,39 @@ def checks(route: str) -> tuple[Check, ...]:
         ),
         *((newer,) if route == routes.CHAT else ()),
         Check(
-            route, "max_tokens_zero", "0 generates nothing", max_tokens_zero, (),
+            route,
+            "max_tokens_zero",
+            "0 generates nothing",
+            max_tokens_zero,
+            (),
             lacking("ask for 1 token, and do not score it"),
         ),
         Check(
-            route, "max_tokens_beyond_context", "more than fits is accepted", beyond_context, (),
+            route,
+            "max_tokens_beyond_context",
+            "a max_tokens that does not fit the context is accepted",
+            beyond_context,
+            (),
             {Verdict.REJECTED: "normalize clamps it to the context length"},
             frozenset({Verdict.SUPPORTED, Verdict.REJECTED}),
         ),
         Check(
-            route, "too_long_prompt", "a prompt longer than the context is an error", too_long_prompt, (),
+            route,
+            "too_long_prompt",
+            "a prompt longer than the context is an error",
+            too_long_prompt,
+            (),
             {Verdict.WRONG: "keep prompts short: what is cut shows nowhere"},
         ),
         Check(
-            route, "stop", "the answer ends before the stop string", stop,
+            route,
+            "stop",
+            "the answer ends before the stop string",
+            stop,
             () if route == routes.CHAT else (GENERATION,),
             {
                 **lacking("cut the answers before scoring"),
                 Verdict.REJECTED: "normalize drops it; cut the answers before scoring",
             },
         ),
-    )  # fmt: skip
+    )

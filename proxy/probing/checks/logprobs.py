@@ -101,22 +101,39 @@ def checks(route: str) -> tuple[Check, ...]:
     if route == routes.CHAT:
         return (
             Check(
-                route, "logprobs", "generated tokens have log probabilities", chat_logprobs, (),
+                route,
+                "logprobs",
+                "generated tokens have log probabilities",
+                chat_logprobs,
+                (),
                 lacking("score by text; normalize drops it"),
             ),
             Check(
-                route, "top_logprobs", "and their alternatives", top_logprobs, (), lacking("score by text"),
+                route,
+                "top_logprobs",
+                "they have as many alternatives as were asked for",
+                top_logprobs,
+                (),
+                lacking("score by text"),
             ),
-        )  # fmt: skip
+        )
     impossible = "take generative variants of multiple choice tasks"
     return (
         Check(
-            route, "logprobs", "generated tokens have log probabilities, in parallel lists", completion_logprobs,
-            (LOGLIKELIHOOD,), {**lacking(impossible), Verdict.WRONG: "normalize puts them into the right shape"},
+            route,
+            "logprobs",
+            "generated tokens have log probabilities, in parallel lists",
+            completion_logprobs,
+            (LOGLIKELIHOOD,),
+            {**lacking(impossible), Verdict.WRONG: "normalize puts them into the right shape"},
         ),
         Check(route, "echo", "the prompt is repeated", echo, (LOGLIKELIHOOD,), lacking(impossible)),
         Check(
-            route, "echo_logprobs", "the prompt's tokens have log probabilities", echo_logprobs, (LOGLIKELIHOOD,),
+            route,
+            "echo_logprobs",
+            "the prompt's tokens have log probabilities",
+            echo_logprobs,
+            (LOGLIKELIHOOD,),
             lacking(impossible),
         ),
-    )  # fmt: skip
+    )

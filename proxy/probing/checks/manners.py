@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from proxy.probing.answers import Answer, short
+from proxy.probing.answers import Answer, message, short
 from proxy.probing.check import Check, Decided, Finding, Steps, fetched, plain, refusal
 from proxy.probing.subject import Subject
 from proxy.wire.profile import Verdict
@@ -44,13 +44,14 @@ def error_shape(subject: Subject) -> Steps:
             break
     if last is None:
         raise Decided(Verdict.UNKNOWN, "everything that was tried was accepted")
-    match last.fields:
-        case {"error": {"message": str()}}:
-            return Finding(Verdict.SUPPORTED, f"{last.status} {short(last.fields)}")
-        case {}:
-            shown = short(last.fields) if last.fields else f"{last.content_type}: {refusal(last)}"
-            return Finding(Verdict.WRONG, f"{last.status} {shown}")
-    raise AssertionError("every object is one of the two")
+    error = last.fields.get("error")
+    if isinstance(error, dict) and isinstance(error.get("message"), str):
+        return Finding(Verdict.SUPPORTED, f"{last.status} {short(last.fields)}")
+    return Finding(Verdict.WRONG, f"{last.status} {short(last.fields) if last.fields else _as_text(last)}")
+
+
+def _as_text(answer: Answer) -> str:
+    return f"{answer.content_type}: {short(message(answer))}"
 
 
 def _must_answer(answer: Answer) -> None:
@@ -62,21 +63,37 @@ def checks(route: str) -> tuple[Check, ...]:
     """Return the checks of a generation route."""
     return (
         Check(
-            route, "unknown_parameter", "ignored or rejected: both are honest", unknown_parameter, (),
+            route,
+            "unknown_parameter",
+            "it has an effect; ignored and rejected are both fine",
+            unknown_parameter,
+            (),
             {Verdict.REJECTED: "normalize drops what this server does not know"},
             frozenset({Verdict.IGNORED, Verdict.REJECTED}),
         ),
         Check(
-            route, "unknown_model", "a model that is not there is rejected", unknown_model, (),
+            route,
+            "unknown_model",
+            "another model answers in its place; rejected is right",
+            unknown_model,
+            (),
             {Verdict.IGNORED: "a typo in the model's name goes unseen"},
             frozenset({Verdict.REJECTED}),
         ),
         Check(
-            route, "invalid_request", "a broken request is a 4xx", invalid_request, (),
+            route,
+            "invalid_request",
+            "a broken request is a 4xx",
+            invalid_request,
+            (),
             {Verdict.WRONG: "clients may retry for ever"},
         ),
         Check(
-            route, "error_shape", "errors are {error: {message}}", error_shape, (),
+            route,
+            "error_shape",
+            "errors are {error: {message}}",
+            error_shape,
+            (),
             {Verdict.WRONG: "normalize turns detail into error"},
         ),
-    )  # fmt: skip
+    )

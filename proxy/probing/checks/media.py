@@ -79,9 +79,13 @@ def checks(route: str) -> tuple[Check, ...]:
     other_model = "take another model or server"
     return (
         Check(
-            route, "content_parts", "a text part is the same as a text", content_parts, (),
+            route,
+            "content_parts",
+            "a text part counts as many tokens as the text",
+            content_parts,
+            (),
             lacking("join the parts into one text"),
         ),
-        Check(route, "image", "an image is seen", image, (IMAGES,), lacking(other_model)),
-        Check(route, "audio", "sound is heard", audio, (AUDIO,), lacking(other_model)),
-    )  # fmt: skip
+        Check(route, "image", "an image adds tokens to the prompt", image, (IMAGES,), lacking(other_model)),
+        Check(route, "audio", "sound adds tokens to the prompt", audio, (AUDIO,), lacking(other_model)),
+    )

@@ -41,15 +41,27 @@ def checks() -> tuple[Check, ...]:
     """Return one check for each route."""
     return (
         Check(
-            routes.EMBEDDINGS, "works", "a text has a vector", embeddings, (EMBEDDINGS,),
+            routes.EMBEDDINGS,
+            "works",
+            "a text has a vector",
+            embeddings,
+            (EMBEDDINGS,),
             lacking("take an embedding model, and start the server for it"),
         ),
         Check(
-            routes.RESPONSES, "works", "a text is answered, plainly", responses, (),
+            routes.RESPONSES,
+            "works",
+            "a text is answered, and not with a stream",
+            responses,
+            (),
             lacking("take the chat route"),
         ),
         Check(
-            routes.MESSAGES, "works", "a message is answered in Anthropic's form", messages, (),
+            routes.MESSAGES,
+            "works",
+            "a message is answered in Anthropic's form",
+            messages,
+            (),
             lacking("take the chat route"),
         ),
-    )  # fmt: skip
+    )

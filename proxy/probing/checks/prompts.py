@@ -55,14 +55,29 @@ def checks(route: str) -> tuple[Check, ...]:
     singly = "send one prompt a request (lm-eval: batch_size=1)"
     as_text = "send text (lm-eval: tokenized_requests=False)"
     return (
-        Check(route, "prompt_list", "a list of texts", _several(*_TEXTS), (), lacking(singly)),
-        Check(route, "prompt_ids", "a list of token ids", prompt_ids, (LOGLIKELIHOOD,), lacking(as_text)),
+        Check(route, "prompt_list", "a list of texts has as many choices", _several(*_TEXTS), (), lacking(singly)),
         Check(
-            route, "prompt_ids_list", "a list of lists of token ids", _several(_IDS[:3], _IDS[3:]), (LOGLIKELIHOOD,),
+            route,
+            "prompt_ids",
+            "a list of token ids is one prompt of so many tokens",
+            prompt_ids,
+            (LOGLIKELIHOOD,),
             lacking(as_text),
         ),
         Check(
-            route, "batch_usage", "usage counts all prompts", batch_usage, (),
+            route,
+            "prompt_ids_list",
+            "a list of lists of token ids has as many choices",
+            _several(_IDS[:3], _IDS[3:]),
+            (LOGLIKELIHOOD,),
+            lacking(as_text),
+        ),
+        Check(
+            route,
+            "batch_usage",
+            "usage counts all prompts",
+            batch_usage,
+            (),
             lacking("do not trust token counts of batches"),
         ),
-    )  # fmt: skip
+    )

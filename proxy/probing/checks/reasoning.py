@@ -29,8 +29,12 @@ def checks(route: str) -> tuple[Check, ...]:
         return ()
     return (
         Check(
-            route, "reasoning", "reasoning has a field of its own", reasoning, (),
+            route,
+            "reasoning",
+            "reasoning has a field of its own",
+            reasoning,
+            (),
             {Verdict.WRONG: "the interceptor reasoning takes it out of the content"},
             frozenset({Verdict.SUPPORTED, Verdict.UNKNOWN}),
         ),
-    )  # fmt: skip
+    )

@@ -33,9 +33,9 @@ def text(ask: Ask) -> Generator[Ask, Answer, str]:
 
 
 def _draws(subject: Subject) -> Generator[Ask, Answer, tuple[int, list[str]]]:
-    """Return texts of independent answers at temperature 1, and the tokens it takes until some of them differ.
+    """Return how many tokens it takes until answers at temperature 1 differ, and some of that length.
 
-    Models that reason begin every answer alike.
+    Models that reason begin every answer alike. Where longer ones do not differ either, it is the usual number.
     """
     drawn: list[str] = []
     for tokens in (TOKENS, _LONGER):
@@ -44,7 +44,7 @@ def _draws(subject: Subject) -> Generator[Ask, Answer, tuple[int, list[str]]]:
             drawn.append((yield from text(subject.ask(tokens=tokens, take=len(drawn), **subject.at(1)))))
         if len(set(drawn)) > 1:
             return tokens, drawn
-    return _LONGER, drawn
+    return TOKENS, drawn
 
 
 def temperature(subject: Subject) -> Steps:
@@ -54,10 +54,10 @@ def temperature(subject: Subject) -> Steps:
     if first != second:
         return Finding(Verdict.IGNORED, f"two answers at 0 differ: {quoted(first)}, {quoted(second)}")
     tokens, drawn = yield from _draws(subject)
+    if len(set(drawn)) == 1:
+        return Finding(Verdict.IGNORED, f"{_DRAWS} answers at 1 are equal: {quoted(drawn[0])}")
     greedy = first if tokens == TOKENS else (yield from text(subject.ask(tokens=tokens, temperature=0)))
-    other = next((draw for draw in drawn if draw != greedy), None)
-    if other is None:
-        return Finding(Verdict.IGNORED, f"{_DRAWS} answers at 1 are the one at 0: {quoted(greedy)}")
+    other = next(draw for draw in drawn if draw != greedy)
     return Finding(Verdict.SUPPORTED, f"at 0 twice {quoted(first)}, at 1 {quoted(other)}")
 
 
@@ -66,11 +66,10 @@ def _greedy(subject: Subject, name: str, value: float) -> Steps:
     tokens, drawn = yield from _needing_temperature(_draws(subject))
     narrow: dict[str, Any] = {name: value, **subject.at(1)}
     first = yield from text(subject.ask(tokens=tokens, **narrow))
+    _must_vary(name, drawn)
     second = yield from text(subject.ask(tokens=tokens, take=1, **narrow))
     if first != second:
         return Finding(Verdict.IGNORED, f"two answers at {name} {value:g} differ: {quoted(first)}, {quoted(second)}")
-    if len({first, *drawn}) == 1:
-        return Finding(Verdict.UNKNOWN, f"answers at temperature 1 never differ, so {name} shows nothing")
     return Finding(Verdict.SUPPORTED, f"at {value:g} twice {quoted(first)}")
 
 
@@ -88,6 +87,7 @@ def seed(subject: Subject) -> Steps:
     """The same seed gives the same text at temperature 1, another seed another one."""
     tokens, drawn = yield from _needing_temperature(_draws(subject))
     first = yield from text(subject.ask(tokens=tokens, seed=1, **subject.at(1)))
+    _must_vary("seed", drawn)
     again = yield from text(subject.ask(tokens=tokens, seed=1, take=1, **subject.at(1)))
     if first != again:
         return Finding(Verdict.IGNORED, f"seed 1 twice: {quoted(first)}, {quoted(again)}")
@@ -95,9 +95,13 @@ def seed(subject: Subject) -> Steps:
         other = yield from text(subject.ask(tokens=tokens, seed=number, **subject.at(1)))
         if other != first:
             return Finding(Verdict.SUPPORTED, f"seed 1 twice {quoted(first)}, seed {number} {quoted(other)}")
-    if len({first, *drawn}) == 1:
-        return Finding(Verdict.UNKNOWN, "answers at temperature 1 never differ, so seed shows nothing")
     return Finding(Verdict.WRONG, f"seeds 1, 2 and 3 all give {quoted(first)}, and answers without one differ")
+
+
+def _must_vary(name: str, drawn: list[str]) -> None:
+    """Raise where answers never differ: then nothing can be seen of a parameter but that it is not rejected."""
+    if len(set(drawn)) == 1:
+        raise Decided(Verdict.UNKNOWN, f"answers at temperature 1 never differ, so {name} shows nothing")
 
 
 def _needing_temperature(steps: Generator[Ask, Answer, T]) -> Generator[Ask, Answer, T]:
@@ -113,15 +117,21 @@ def checks(route: str) -> tuple[Check, ...]:
     drops = "normalize drops it"
     return (
         Check(
-            route, "temperature", "0 gives one text, 1 several", temperature, (SAMPLING,),
+            route,
+            "temperature",
+            "0 gives one text, 1 several",
+            temperature,
+            (SAMPLING,),
             lacking("check the server's generation config"),
         ),
-        Check(
-            route, "top_p", "near 0 it gives one text at temperature 1", top_p, (), lacking(drops)
-        ),
+        Check(route, "top_p", "near 0 it gives one text at temperature 1", top_p, (), lacking(drops)),
         Check(route, "top_k", "1 gives one text at temperature 1", top_k, (), lacking(drops)),
         Check(
-            route, "seed", "one seed gives one text, another seed another", seed, (),
+            route,
+            "seed",
+            "one seed gives one text, another seed another",
+            seed,
+            (),
             lacking("name a run: its samples are kept and replayed"),
         ),
-    )  # fmt: skip
+    )

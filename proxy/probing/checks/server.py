@@ -52,15 +52,27 @@ def checks() -> tuple[Check, ...]:
     """Return the checks that belong to no route."""
     return (
         Check(
-            SERVER, "health", "/health or /v1/triton_health is 200", health, (),
+            SERVER,
+            "health",
+            "/health or /v1/triton_health is 200",
+            health,
+            (),
             lacking("wait for GET /v1/models instead"),
         ),
         Check(
-            SERVER, "models", "GET /v1/models lists the model", models, (),
+            SERVER,
+            "models",
+            "GET /v1/models lists the model",
+            models,
+            (),
             lacking("name the model yourself: --model, upstream.model_id"),
         ),
         Check(
-            SERVER, "model_by_id", "GET /v1/models/{id} tells of one", model_by_id, (),
+            SERVER,
+            "model_by_id",
+            "GET /v1/models/{id} tells of one",
+            model_by_id,
+            (),
             lacking("harmless: the list has it"),
         ),
-    )  # fmt: skip
+    )

@@ -59,25 +59,45 @@ def stream_usage_only_if_asked(subject: Subject) -> Steps:
 def checks(route: str) -> tuple[Check, ...]:
     """Return the checks of a generation route."""
     content = Check(
-        route, "stream_content", "deltas hold text, never null", stream_content, (),
+        route,
+        "stream_content",
+        "deltas hold text, never null",
+        stream_content,
+        (),
         lacking("clients that join deltas must skip null"),
-    )  # fmt: skip
+    )
     return (
         Check(
-            route, "stream", "pieces come as events", stream, (SPEED,),
+            route,
+            "stream",
+            "pieces of the answer come as events",
+            stream,
+            (SPEED,),
             lacking("the interceptor streaming asks for whole answers"),
         ),
         Check(
-            route, "stream_done", "the stream ends with [DONE]", stream_done, (),
+            route,
+            "stream_done",
+            "the stream ends with [DONE]",
+            stream_done,
+            (),
             lacking("normalize adds it; without it a cut stream looks whole"),
         ),
         *((content,) if route == routes.CHAT else ()),
         Check(
-            route, "stream_usage", "include_usage gives a chunk with usage", stream_usage, (),
+            route,
+            "stream_usage",
+            "include_usage gives a chunk with usage and no choice",
+            stream_usage,
+            (),
             lacking("count tokens by events, or ask without a stream"),
         ),
         Check(
-            route, "stream_usage_only_if_asked", "and nothing else does", stream_usage_only_if_asked, (),
+            route,
+            "stream_usage_only_if_asked",
+            "usage comes in no other stream",
+            stream_usage_only_if_asked,
+            (),
             lacking("harmless to most clients"),
         ),
-    )  # fmt: skip
+    )

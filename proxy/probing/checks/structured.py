@@ -114,20 +114,32 @@ def checks(route: str) -> tuple[Check, ...]:
     by_prompt = "describe the tools in the prompt"
     return (
         Check(
-            route, "tools", "a tool is called", tools, (TOOLS,),
+            route,
+            "tools",
+            "a question that a tool answers leads to a call",
+            tools,
+            (TOOLS,),
             {
                 **lacking(by_prompt),
                 Verdict.WRONG: "start the server with a tool-call parser",
                 Verdict.IGNORED: "a weak model, or no tool-call parser in the server",
             },
         ),
-        Check(route, "tool_choice", "required leads to a call", tool_choice, (TOOLS,), lacking(by_prompt)),
+        Check(route, "tool_choice", "tool_choice required leads to a call", tool_choice, (TOOLS,), lacking(by_prompt)),
         Check(
-            route, "json_schema", "the answer fits the schema", json_schema, (STRUCTURED,),
+            route,
+            "json_schema",
+            "the answer fits the schema, whatever the prompt asks",
+            json_schema,
+            (STRUCTURED,),
             lacking("ask for JSON in the prompt"),
         ),
         Check(
-            route, "json_object", "the answer is a JSON object", json_object, (STRUCTURED,),
+            route,
+            "json_object",
+            "an answer that has to be a JSON object is one",
+            json_object,
+            (STRUCTURED,),
             lacking("ask for JSON in the prompt"),
         ),
-    )  # fmt: skip
+    )

@@ -133,8 +133,8 @@ def checks() -> tuple[Check, ...]:
     empty = {**lacking(local), Verdict.WRONG: f"an empty list is no answer; {local}"}
     route = routes.TOKENIZE
     return (
-        Check(route, "prompt", "vLLM's form, of a text", prompt, (), empty),
-        Check(route, "messages", "vLLM's form, of a chat", messages, (), empty),
-        Check(route, "content", "llama.cpp's form", content, (), empty),
+        Check(route, "prompt", "a text in vLLM's form has tokens", prompt, (), empty),
+        Check(route, "messages", "a chat in vLLM's form has tokens", messages, (), empty),
+        Check(route, "content", "a text in llama.cpp's form has tokens", content, (), empty),
         Check(route, "tokenizer_info", "GET /tokenizer_info tells the tokenizer", tokenizer_info, (), lacking(local)),
     )

@@ -28,10 +28,19 @@ from proxy.wire.profile import Verdict
 
 _KNOWN = frozenset(
     {
-        "id", "object", "created", "model", "choices", "usage", "system_fingerprint", "service_tier", "prompt_logprobs",
-        "kv_transfer_params", "prompt_token_ids",
+        "id",
+        "object",
+        "created",
+        "model",
+        "choices",
+        "usage",
+        "system_fingerprint",
+        "service_tier",
+        "prompt_logprobs",
+        "kv_transfer_params",
+        "prompt_token_ids",
     }
-)  # fmt: skip
+)
 """Members of an answer that need no word."""
 
 
@@ -78,16 +87,28 @@ def checks(route: str) -> tuple[Check, ...]:
     needed = (GENERATION, SAMPLING, SPEED, *of_route)
     return (
         Check(
-            route, "works", "a few tokens are answered", works, needed,
+            route,
+            "works",
+            "a few tokens are answered",
+            works,
+            needed,
             lacking("use tasks of another endpoint type"),
         ),
         Check(
-            route, "auth", "the key is asked for", auth, (),
+            route,
+            "auth",
+            "without the key there is no answer",
+            auth,
+            (),
             {Verdict.IGNORED: "anybody who reaches the server may use it"},
             frozenset({Verdict.SUPPORTED, Verdict.UNKNOWN}),
         ),
         Check(
-            route, "model_name", "answers name the model that was asked", model_name, (),
+            route,
+            "model_name",
+            "answers name the model that was asked",
+            model_name,
+            (),
             {Verdict.WRONG: "compare results by the name you asked for"},
         ),
-    )  # fmt: skip
+    )

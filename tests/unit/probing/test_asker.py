@@ -1,5 +1,6 @@
 import socket
 
+import httpx
 import pytest
 
 from proxy.probing.answers import Ask
@@ -85,6 +86,17 @@ async def test_nobody_there_is_told(asker):
     failure = (await asker(f"http://127.0.0.1:{port}")(HEALTH)).failure
     assert failure.startswith(f"no connection to http://127.0.0.1:{port}/v1: ")
     assert failure.endswith("; is the model server running there?")
+
+
+async def test_a_host_that_accepts_no_connection_is_told():
+    class Filtered(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            raise httpx.ConnectTimeout("", request=request)
+
+    ask = Asker(Filtered(), Endpoint(parse_address("http://h:1")))
+    assert (await ask(HEALTH)).failure == (
+        "http://h:1/v1 accepts no connection within 5 s; check host, port and firewall"
+    )
 
 
 async def test_an_answer_that_takes_too_long_is_told(asker, model_server):

@@ -52,4 +52,5 @@ def test_errors_have_a_shape(answers, verdict):
 
 
 def test_an_error_of_another_shape_is_shown():
-    assert drive("chat.error_shape", CRASH, CRASH, CRASH).evidence == ("500 text/plain: 500: Internal Server Error")
+    assert drive("chat.error_shape", CRASH, CRASH, CRASH).evidence == "500 text/plain: Internal Server Error"
+    assert drive("chat.error_shape", DETAIL).evidence.startswith('400 {"detail":"Server is pinned')
