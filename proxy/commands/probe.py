@@ -16,6 +16,7 @@ from rich.progress import Progress, TaskID
 from proxy.commands.failing import fail, failing
 from proxy.commands.options import AsJson, ConfigFile
 from proxy.commands.probe_report import show
+from proxy.commands.tables import printable
 from proxy.core.nearest import did_you_mean
 from proxy.core.redact import Redactor
 from proxy.probing.asker import Endpoint
@@ -59,7 +60,7 @@ def probe(  # noqa: PLR0913 - one parameter for each option
     try:
         found = asyncio.run(_probed(wanted, notes))
     except Unreachable as error:
-        notes.print(f"error: {Redactor([key]).text(str(error))}", style="red")
+        notes.print(printable(f"error: {Redactor([key]).text(str(error))}"), style="red")
         raise typer.Exit(_UNUSABLE) from None
     path = output if output is not None else FOLDER / file_name(found.profile)
     raw = write_profile(found.profile)
@@ -126,9 +127,9 @@ def _tell(found: Probed, path: Path, notes: Console, raw: bytes | None) -> None:
     else:
         show(found.profile)
     if found.others:
-        notes.print(f"the server lists other models too ({', '.join(found.others)}); --model asks another")
+        notes.print(printable(f"the server lists other models too ({', '.join(found.others)}); --model asks another"))
     notes.print(f"the profile is in {path}")
     reason = usable(found.profile)
     if reason:
-        notes.print(f"error: nothing can be evaluated here: {reason}", style="red")
+        notes.print(printable(f"error: nothing can be evaluated here: {reason}"), style="red")
         raise typer.Exit(_UNUSABLE)

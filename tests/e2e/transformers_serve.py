@@ -30,7 +30,8 @@ class TransformersServe(Service):
         self._start_timeout_s = start_timeout_s
 
     def _start(self, stack: ExitStack) -> str:
-        env = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
+        # One thread: beside other work, two wait for each other.
+        env = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
         if not (MODEL / "config.json").exists():
             script = Path(__file__).with_name("gguf_to_hf.py")
             convert = [VENV / "bin" / "python", script, bundled_weights(), MODEL]

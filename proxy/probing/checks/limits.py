@@ -23,6 +23,24 @@ _CONTEXT = re.compile(
     re.IGNORECASE,
 )
 
+_FACTS = (
+    "max_model_len",
+    "props.n_ctx",
+    "n_ctx",
+    "server_info.context_length",
+    "info.max_total_tokens",
+)
+"""Of `proxy.wire.identity`, where servers tell their context length."""
+
+
+def context_of(facts: dict[str, str], told: list[Answer]) -> int | None:
+    """Return the context length that information routes tell, else the one that an error names."""
+    for name in _FACTS:
+        for fact, value in facts.items():
+            if fact == name or fact.endswith(f"].{name}"):
+                return int(value) if value.isdecimal() and int(value) > 0 else None
+    return next((length for answer in told if (length := context_in(answer))), None)
+
 
 def context_in(answer: Answer) -> int | None:
     """Return the context length that an error names, None where it names none."""
@@ -117,29 +135,13 @@ def too_long_prompt(subject: Subject) -> Steps:
         raise Decided(Verdict.UNKNOWN, answer.failure)
     if answer.status == 200:
         count = answer.usage("prompt_tokens")
-        return Finding(Verdict.WRONG, f"accepted, with prompt_tokens {count} of a context of {length:,}: it was cut")
+        told = f"accepted, with prompt_tokens {count} of a context of {length:,}"
+        if count is not None and count > length:
+            return Finding(Verdict.UNKNOWN, f"{told}: it is longer than the server tells")
+        return Finding(Verdict.WRONG, f"{told}: it was cut")
     if answer.status >= 500:
         return Finding(Verdict.WRONG, refusal(answer))
     return Finding(Verdict.SUPPORTED, refusal(answer))
-
-
-def context_of(facts: dict[str, str], told: list[Answer]) -> int | None:
-    """Return the context length that information routes tell, else the one that an error names."""
-    for name in _FACTS:
-        for fact, value in facts.items():
-            if fact == name or fact.endswith(f"].{name}"):
-                return int(value) if value.isdecimal() and int(value) > 0 else None
-    return next((length for answer in told if (length := context_in(answer))), None)
-
-
-_FACTS = (
-    "max_model_len",
-    "props.n_ctx",
-    "n_ctx",
-    "server_info.context_length",
-    "info.max_total_tokens",
-)
-"""Of `proxy.wire.identity`, where servers tell their context length."""
 
 
 def checks(route: str) -> tuple[Check, ...]:

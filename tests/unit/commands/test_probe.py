@@ -107,6 +107,7 @@ def test_nothing_to_evaluate_is_exit_code_1_and_a_profile_all_the_same(probe, mo
 @pytest.mark.parametrize(
     ("reply", "message"),
     [
+        (Reply(503, json={"error": {"message": "\x1b[2J"}}), r"503: \\x1b\[2J;"),
         (Reply(401, json={"error": {"message": f"not {KEY}"}}), r"401: not \[redacted\]; the key is not accepted"),
         (Reply(503, json={"error": {"message": "Loading model"}}), "is not ready: 503: Loading model"),
     ],

@@ -95,6 +95,8 @@ def test_more_than_fits_is_accepted_or_not(answer, verdict):
         (error(400, "request (2654 tokens) exceeds the available context size (2048 tokens)"), "supported"),
         (error(500, "cuda"), "wrong"),
         (chat("x", prompt=2048), "wrong"),
+        (chat("x", tokens=None), "wrong"),
+        (chat("x", prompt=2654), "unknown"),
         (LOST, "unknown"),
     ],
 )
