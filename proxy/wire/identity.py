@@ -163,6 +163,7 @@ class _Found:
         self.instance: dict[str, str] = {}
         self.paths: list[bytes] = []
         self.readers: set[_Reader] = set()
+        self.is_transformers = False
 
     def count(self) -> int:
         """How much it is; grows with every fact."""
@@ -183,6 +184,15 @@ def _models(document: Any, found: _Found) -> None:
                 for entry in entries
                 if isinstance(entry, dict) and isinstance(entry.get("id"), str)
             }
+            found.is_transformers = any(_is_loaded_folder(entry) for entry in entries)
+
+
+def _is_loaded_folder(entry: Any) -> bool:
+    """`transformers serve` started with a folder says so in these words, and whether the model is loaded."""
+    match entry:
+        case {"owned_by": "local", "status": {"value": str()}}:
+            return True
+    return False
 
 
 def _tags(document: Any, found: _Found) -> None:
@@ -283,6 +293,7 @@ def _kind(found: _Found) -> str:
         (known[0] if known else "", bool(known)),
         ("sglang", "model_info.model_path" in found.shared),
         ("ollama", b"/api/tags" in found.paths or b"/api/version" in found.paths),
+        ("transformers", found.is_transformers),
         ("transformers", bool(cards) and all(_of_its_owner(name, card) for name, card in cards.items())),
         ("openai", bool(cards)),
     )

@@ -255,3 +255,17 @@ def test_the_digest_is_of_the_facts_in_any_order():
 )
 def test_what_a_model_answered(document, text):
     assert answered_text(json.dumps(document).encode()) == text
+
+
+@pytest.mark.parametrize(
+    ("entry", "kind"),
+    [
+        ({"owned_by": "local", "status": {"value": "loaded"}}, "transformers"),
+        ({"owned_by": "local", "status": {"value": 1}}, "openai"),
+        ({"owned_by": "local"}, "openai"),
+        ({"owned_by": "system", "status": {"value": "loaded"}}, "openai"),
+    ],
+)
+def test_transformers_serve_is_known_by_a_folder_that_it_loaded(entry, kind):
+    folder = {"object": "list", "data": [{"id": "smollm2-hf", "object": "model", "created": 0, **entry}]}
+    assert told({"/v1/models": folder}).server == kind
