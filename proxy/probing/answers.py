@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -40,7 +40,7 @@ class Answer:
     """What a request was answered with."""
 
     status: int = 0
-    headers: Headers | tuple[()] = ()
+    headers: Headers = field(default_factory=list)
     body: bytes = b""
     """Without content encoding."""
     failure: str = ""
@@ -63,12 +63,12 @@ class Answer:
     @property
     def is_stream(self) -> bool:
         """Whether it is an event stream."""
-        return sse.is_event_stream(list(self.headers))
+        return sse.is_event_stream(self.headers)
 
     @property
     def content_type(self) -> str:
         """Without parameters."""
-        given = get_header(list(self.headers), b"content-type") or b"nothing"
+        given = get_header(self.headers, b"content-type") or b"nothing"
         return given.decode("latin-1").partition(";")[0]
 
     @property

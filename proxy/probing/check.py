@@ -80,18 +80,29 @@ def lacking(advice: str) -> dict[Verdict, str]:
     return dict.fromkeys((Verdict.IGNORED, Verdict.REJECTED, Verdict.WRONG), advice)
 
 
-def fetched(ask: Ask) -> Generator[Ask, Answer, Answer]:
-    """Return the answer to a request that must not be refused.
+def answered(ask: Ask) -> Generator[Ask, Answer, Answer]:
+    """Return the answer to a request, which may be an error.
 
     Raises:
-        Decided: there is none (unknown), or it is an error (rejected).
+        Decided: there is none, or the server is too busy to give one (unknown).
     """
     answer = yield ask
     if answer.failure:
         raise Decided(Verdict.UNKNOWN, answer.failure)
+    if answer.status in _BUSY:
+        raise Decided(Verdict.UNKNOWN, refusal(answer))
+    return answer
+
+
+def fetched(ask: Ask) -> Generator[Ask, Answer, Answer]:
+    """Return the answer to a request that must not be refused.
+
+    Raises:
+        Decided: as `answered`; or it is an error (rejected).
+    """
+    answer = yield from answered(ask)
     if answer.status != 200:
-        verdict = Verdict.UNKNOWN if answer.status in _BUSY else Verdict.REJECTED
-        raise Decided(verdict, refusal(answer))
+        raise Decided(Verdict.REJECTED, refusal(answer))
     if answer.fields.get("error") is not None:
         raise Decided(Verdict.REJECTED, f"200 with an error: {short(message(answer))}")
     return answer

@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 
 from proxy.probing.answers import Answer, Ask, quoted, said
-from proxy.probing.check import GENERATION, Check, Decided, Finding, Steps, lacking, plain, refusal
+from proxy.probing.check import GENERATION, Check, Decided, Finding, Steps, answered, lacking, plain, refusal
 from proxy.probing.checks.sampling import text
 from proxy.probing.subject import MAX_COMPLETION_TOKENS, MAX_TOKENS, Subject
 from proxy.wire import routes
@@ -109,9 +109,7 @@ def _mark(whole: str) -> str:
 
 def beyond_context(subject: Subject) -> Steps:
     """A `max_tokens` larger than any context; the answer is left as soon as it begins."""
-    answer = yield _far_beyond(subject)
-    if answer.failure:
-        raise Decided(Verdict.UNKNOWN, answer.failure)
+    answer = yield from answered(_far_beyond(subject))
     if answer.status != 200 or b'"error"' in answer.body[:200]:
         return Finding(Verdict.REJECTED, refusal(answer))
     return Finding(Verdict.SUPPORTED, f"{_TOO_MANY:,} are accepted")
@@ -130,9 +128,7 @@ def too_long_prompt(subject: Subject) -> Steps:
         raise Decided(Verdict.UNKNOWN, "the server does not tell its context length")
     if length > _LONGEST_PROMPT:
         raise Decided(Verdict.UNKNOWN, f"not tried: the context has {length:,} tokens")
-    answer = yield subject.ask(" a" * (length + length // 4 + 64), tokens=1)
-    if answer.failure:
-        raise Decided(Verdict.UNKNOWN, answer.failure)
+    answer = yield from answered(subject.ask(" a" * (length + length // 4 + 64), tokens=1))
     if answer.status == 200:
         count = answer.usage("prompt_tokens")
         told = f"accepted, with prompt_tokens {count} of a context of {length:,}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from proxy.probing.answers import Answer, message, short
-from proxy.probing.check import Check, Decided, Finding, Steps, fetched, plain, refusal
+from proxy.probing.check import Check, Decided, Finding, Steps, answered, fetched, plain, refusal
 from proxy.probing.subject import Subject
 from proxy.wire.profile import Verdict
 
@@ -24,8 +24,7 @@ def unknown_model(subject: Subject) -> Steps:
 
 def invalid_request(subject: Subject) -> Steps:
     """A request without its prompt is the client's mistake, and nothing a retry could mend."""
-    answer = yield subject.post()
-    _must_answer(answer)
+    answer = yield from answered(subject.post())
     if 400 <= answer.status < 500:
         return Finding(Verdict.SUPPORTED, refusal(answer))
     return Finding(Verdict.WRONG, refusal(answer))
@@ -35,8 +34,7 @@ def error_shape(subject: Subject) -> Steps:
     """Errors are `{"error": {"message": …}}`."""
     last = None
     for ask in (subject.ask(temperature="hot"), subject.ask(model=_STRANGER), subject.post()):
-        answer = yield ask
-        _must_answer(answer)
+        answer = yield from answered(ask)
         if answer.status == 200:
             continue
         last = answer
@@ -52,11 +50,6 @@ def error_shape(subject: Subject) -> Steps:
 
 def _as_text(answer: Answer) -> str:
     return f"{answer.content_type}: {short(message(answer))}"
-
-
-def _must_answer(answer: Answer) -> None:
-    if answer.failure:
-        raise Decided(Verdict.UNKNOWN, answer.failure)
 
 
 def checks(route: str) -> tuple[Check, ...]:

@@ -18,6 +18,7 @@ from proxy.probing.check import (
     Decided,
     Finding,
     Steps,
+    answered,
     lacking,
     plain,
     refusal,
@@ -60,9 +61,7 @@ def auth(subject: Subject) -> Steps:
     """Ask without the key."""
     if not subject.has_key:
         raise Decided(Verdict.UNKNOWN, "no key was given, and none was asked for")
-    answer = yield replace(subject.ask(), authorized=False)
-    if answer.failure:
-        raise Decided(Verdict.UNKNOWN, answer.failure)
+    answer = yield from answered(replace(subject.ask(), authorized=False))
     if answer.status in {401, 403}:
         return Finding(Verdict.SUPPORTED, f"without the key {refusal(answer)}")
     if answer.status == 200:

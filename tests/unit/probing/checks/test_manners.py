@@ -26,7 +26,14 @@ def test_an_unknown_model_is_rejected_or_not():
 
 @pytest.mark.parametrize(
     ("answer", "verdict"),
-    [(error(400), "supported"), (error(422), "supported"), (CRASH, "wrong"), (chat("x"), "wrong"), (LOST, "unknown")],
+    [
+        (error(400), "supported"),
+        (error(422), "supported"),
+        (CRASH, "wrong"),
+        (chat("x"), "wrong"),
+        (LOST, "unknown"),
+        (error(503), "unknown"),
+    ],
 )
 def test_a_broken_request_is_the_clients_mistake(answer, verdict):
     driven = drive("chat.invalid_request", answer)
