@@ -319,7 +319,7 @@ def _explain_one(item: Mapping[str, Any]) -> str:
             location = ["upstream", "url"]
         variable = PREFIX + "__".join(str(part).upper() for part in location)
         key = ".".join(str(part) for part in location)
-        return f"'{key}' is missing; set it in the YAML file, as {variable}, or with a flag of 'evalside serve'"
+        return f"'{key}' is missing; set it in the YAML file, as {variable}, or with --upstream"
     return f"'{key}' is {shown(key, item['input'])}: {_EXPECTED.get(item['type'], item['msg'])}"
 
 

@@ -124,7 +124,7 @@ def test_what_cannot_be_probed_is_exit_code_1_and_no_profile(probe, model_server
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "'upstream.url' is missing"),
+        ([], "'upstream.url' is missing; set it in the YAML file, as EVALSIDE_UPSTREAM__URL, or with --upstream"),
         (["-u", "localhost:8080"], "is not an http"),
         (["-u", "http://h", "--api-key-name", "NO_SUCH_KEY"], "the environment variable 'NO_SUCH_KEY' is not set"),
         (["-u", "http://h", "--route", "chatt"], "there is no route 'chatt'; did you mean 'chat'?"),
