@@ -37,7 +37,10 @@ def models(subject: Subject) -> Steps:
     """The list names at least one."""
     answer = yield from plain(Ask(MODELS))
     names = listed(answer)
-    return Finding(Verdict.SUPPORTED if names else Verdict.WRONG, short(", ".join(names) or answer.fields))
+    if not names:
+        return Finding(Verdict.WRONG, short(answer.fields))
+    more = sorted(answer.fields.keys() - {"object", "data"})
+    return Finding(Verdict.SUPPORTED, short(", ".join(names) + (f"; also {', '.join(more)}" if more else "")))
 
 
 def model_by_id(subject: Subject) -> Steps:

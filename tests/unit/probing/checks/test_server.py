@@ -28,6 +28,12 @@ def test_models_are_listed(answer, verdict):
     assert drive("server.models", answer).verdict == verdict
 
 
+def test_what_else_the_list_has_is_told():
+    listed = plain({"object": "list", "models": [{"name": "a"}], "data": [{"id": "a"}, {"id": "b"}]})  # llama.cpp
+    assert drive("server.models", listed).evidence == "a, b; also models"
+    assert drive("server.models", plain({"data": [{"id": "a"}]})).evidence == "a"
+
+
 def test_one_model_is_told():
     driven = drive("server.model_by_id", plain({"id": "a/b c"}), model="a/b c")
     assert (driven.verdict, driven.asks[0].path) == ("supported", b"/v1/models/a/b%20c")
