@@ -21,6 +21,10 @@ _STYLES = {
     Verdict.UNKNOWN: "dim",
 }
 
+_NAMES = max(len(check.what) for check in CHECKS.values())
+_VERDICTS = max(map(len, Verdict))
+"""Widths of columns, the same for all routes."""
+
 
 def show(profile: Profile) -> None:
     """Print one line for each capability, by route, and one for each kind of task."""
@@ -38,16 +42,21 @@ def show(profile: Profile) -> None:
 
 
 def _show_route(route: str, checks: list[Check], profile: Profile, out: Console) -> None:
-    table = Table(
-        route, "verdict", "evidence", "what to do", box=box.SIMPLE, title_justify="left", expand=out.is_terminal
-    )
-    table.columns[0].no_wrap = table.columns[1].no_wrap = table.columns[2].no_wrap = True
-    table.columns[2].overflow = "ellipsis"
-    table.columns[2].ratio, table.columns[3].ratio = 3, 4
+    table = Table(box=box.SIMPLE, expand=out.is_terminal)
+    table.add_column(route, min_width=_NAMES)
+    table.add_column("verdict", min_width=_VERDICTS)
+    table.add_column("what to do, and what was seen", ratio=1, no_wrap=True, overflow="ellipsis")  # one line each
     for check in checks:
         found = profile.capability(check.name)
-        table.add_row(check.what, _verdict(check, found), Text(printable(found.evidence)), Text(_advice(check, found)))
+        table.add_row(check.what, _verdict(check, found), _told(check, found))
     out.print(table)
+
+
+def _told(check: Check, found: Capability) -> Text:
+    """Return advice first, because what does not fit a screen is cut; the evidence alone where all is well."""
+    advice = _advice(check, found)
+    told = Text(f"{advice}: " if advice else "")
+    return told.append(printable(found.evidence), "dim" if advice else "")
 
 
 def _verdict(check: Check, found: Capability) -> Text:

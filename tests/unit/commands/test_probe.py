@@ -51,7 +51,7 @@ def test_a_probe_prints_a_table_and_keeps_a_profile(probe, model_server, tmp_pat
     profile = read_profile(path.read_bytes())
     assert profile.verdict("chat.n") is Verdict.SUPPORTED
     assert re.search(r"n_usage +supported +two choices of 5 tokens each, completion_tokens 10", done.stdout)
-    assert re.search(r"unknown_model +ignored .* a typo in the model's name goes unseen", done.stdout)
+    assert re.search(r"unknown_model +ignored +a typo in the model's name goes unseen: asked", done.stdout)
     assert re.search(r"generation +chat", done.stdout)
 
 

@@ -35,9 +35,9 @@ def test_the_server_comes_first(shown):
 def test_each_capability_has_a_line_with_what_to_do(shown):
     told = shown(profile(chat__works="supported", chat__tools="rejected", completions__echo="ignored"))
     assert "works  supported  the evidence" in told
-    assert "tools  rejected  the evidence  describe the tools in the prompt (needed by tools)" in told
+    assert "tools  rejected  describe the tools in the prompt (needed by tools): the evidence" in told
     assert (
-        "echo  ignored  the evidence  take generative variants of multiple choice tasks (needed by loglikelihood)"
+        "echo  ignored  take generative variants of multiple choice tasks (needed by loglikelihood): the evidence"
         in told
     )
     assert told.index("chat  verdict") < told.index("completions  verdict")
