@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 from pydantic import ValidationError
 
+from proxy import custom
 from proxy.core.http import Exchange, Response
 from proxy.core.nearest import did_you_mean
 from proxy.core.pipeline import Interceptor, Layer, Next, Stage, in_order
@@ -28,6 +29,7 @@ GROUP = "evalside.interceptors"
 BUILT_IN = {
     "caching": "proxy.interceptors.caching",
     "consolidate_system": "proxy.interceptors.consolidate_system",
+    "damping": "proxy.interceptors.damping",
     "drop_params": "proxy.interceptors.drop_params",
     "endpoint": "proxy.interceptors.endpoint",
     "finish_reason": "proxy.interceptors.finish_reason",
@@ -54,6 +56,8 @@ DEFAULT = ("request_logging", "response_logging", "response_stats", "caching")
 """The pipeline where the configuration has no `interceptors`."""
 
 _IMPLIED = "endpoint"
+_UNLESS_OFF = "damping"
+"""Implied where the list does not say `enabled: false` of it."""
 _GUARD_RANK = -1000
 _LEDGER_RANK = 1000
 
@@ -65,6 +69,8 @@ class Entry:
     name: str
     plugin: Plugin[Any]
     config: Config
+    code: str = ""
+    """A hash of its source, where it is not one of the sidecar's own."""
 
     @property
     def options(self) -> dict[str, Any]:
@@ -78,11 +84,13 @@ def _plain(value: Any) -> Any:
 
 
 def find_plugin(name: str) -> Plugin[Any]:
-    """Return the interceptor of this name.
+    """Return the interceptor of this name: a built-in one, an installed one, or one at `module:attribute`.
 
     Raises:
-        ConfigError: there is none, or its distribution cannot be loaded.
+        ConfigError: there is none, or it cannot be loaded.
     """
+    if custom.is_custom(name):
+        return custom.load(name)
     if name in BUILT_IN:
         plugin = import_module(BUILT_IN[name]).PLUGIN
         assert isinstance(plugin, Plugin)
@@ -104,6 +112,14 @@ def find_plugin(name: str) -> Plugin[Any]:
     return plugin
 
 
+def _code(name: str) -> str:
+    """Return a hash of the source of an interceptor that is not built in."""
+    if name in BUILT_IN:
+        return ""
+    modules = [entry.value.partition(":")[0] for entry in entry_points(group=GROUP, name=name)]
+    return custom.digest(name.partition(":")[0] if custom.is_custom(name) else modules[0])
+
+
 def plan(specs: Sequence[InterceptorSpec] | None) -> list[Entry]:
     """Return the effective pipeline in its order, options validated; empty for a pure relay.
 
@@ -117,6 +133,8 @@ def plan(specs: Sequence[InterceptorSpec] | None) -> list[Entry]:
         return []
     if all(spec.name != _IMPLIED for spec in enabled):
         enabled.append(InterceptorSpec(name=_IMPLIED))
+    if all(spec.name != _UNLESS_OFF for spec in specs):
+        enabled.append(InterceptorSpec(name=_UNLESS_OFF))
     listed = Counter(spec.name for spec in enabled)
     wrong = [f"interceptor '{name}' is listed twice; keep one entry" for name, times in listed.items() if times > 1]
     entries = []
@@ -163,7 +181,7 @@ def _entry(spec: InterceptorSpec) -> Entry:
                 f"interceptor '{spec.name}': unknown route '{route}'{did_you_mean(route, ROUTES)}" for route in unknown
             )
         )
-    return Entry(spec.name, plugin, config)
+    return Entry(spec.name, plugin, config, _code(spec.name))
 
 
 def _explain(name: str, plugin: Plugin[Any], item: dict[str, Any]) -> str:
@@ -227,6 +245,6 @@ async def _check_body(exchange: Exchange, call_next: Next, /) -> Response:
 
 
 def fingerprint(entries: Sequence[Entry]) -> str:
-    """Return 16 hexadecimal digits that differ where the pipeline's order or options do."""
-    described = [(entry.name, entry.options) for entry in entries]
+    """Return 16 hexadecimal digits that differ where the pipeline's order or options do, or the code of others'."""
+    described = [(entry.name, entry.options, *filter(None, [entry.code])) for entry in entries]
     return hashlib.sha256(orjson.dumps(described, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]

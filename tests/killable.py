@@ -27,7 +27,8 @@ class Killable:
     The socket stays open while nothing serves it: who connects meanwhile waits, and no other process takes the port.
     """
 
-    def __init__(self, folder: Path, url: str, *, workers: int = 1, **settings: Any) -> None:
+    def __init__(self, folder: Path, url: str, *, workers: int = 1, cwd: Path = ROOT, **settings: Any) -> None:
+        self._cwd = cwd
         self.database = folder / "evalside.db"
         self.log = folder / "sidecar.log"
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
@@ -58,8 +59,9 @@ class Killable:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "proxy.cli", *self.arguments],
-                cwd=ROOT,
-                env={name: value for name, value in os.environ.items() if not name.startswith("EVALSIDE_")},
+                cwd=self._cwd,
+                env={name: value for name, value in os.environ.items() if not name.startswith("EVALSIDE_")}
+                | {"PYTHONPATH": str(ROOT)},
                 pass_fds=[self.descriptor],
                 stdout=log,
                 stderr=log,

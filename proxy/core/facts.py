@@ -30,6 +30,14 @@ class SampleOverride:
 
 
 @dataclass(frozen=True, slots=True)
+class Damped:
+    """The answer repeats a failure of the model server, which was not asked this time."""
+
+    times: int
+    """How often it was repeated by now."""
+
+
+@dataclass(frozen=True, slots=True)
 class UpstreamFacts:
     """How long the model server took until its headers were here, in milliseconds."""
 

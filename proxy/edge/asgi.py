@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from proxy.core.errors import ProxyError, ShuttingDown
-from proxy.core.facts import CacheFacts, CacheOverride, SampleOverride, UpstreamFacts
+from proxy.core.facts import CacheFacts, CacheOverride, Damped, SampleOverride, UpstreamFacts
 from proxy.core.http import Exchange, Headers, Payload, Request, Response, get_header, without_headers
 from proxy.core.pipeline import Next
 from proxy.core.stream import Outcome
@@ -182,6 +182,9 @@ class Edge:
             headers.append((b"x-evalside-cache-key", cache.key.encode()))
         if cache is not None and cache.sample is not None:
             headers.append((b"x-evalside-sample", str(cache.sample).encode()))
+        damped = exchange.get(Damped)
+        if damped is not None:
+            headers.append((b"x-evalside-damped", str(damped.times).encode()))
         return headers
 
 

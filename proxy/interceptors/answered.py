@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from proxy.core.collect import Collector
-from proxy.core.facts import CacheFacts
+from proxy.core.facts import CacheFacts, Damped
 from proxy.core.http import Exchange, Response, get_header
 from proxy.core.stream import Outcome
 from proxy.wire.encoding import decode
@@ -46,4 +46,5 @@ class Answered:
 def is_live(exchange: Exchange) -> bool:
     """Return whether the model server was asked for this answer now."""
     facts = exchange.get(CacheFacts)
-    return facts is None or facts.status not in {"hit", "coalesced"}
+    served = facts is not None and facts.status in {"hit", "coalesced"}
+    return not served and exchange.get(Damped) is None

@@ -8,7 +8,7 @@ from collections import Counter
 
 from pydantic import Field, PositiveInt
 
-from proxy.core.facts import UpstreamFacts
+from proxy.core.facts import Damped, UpstreamFacts
 from proxy.core.http import Exchange, Response
 from proxy.core.pipeline import Layer, Next
 from proxy.core.stream import Outcome
@@ -51,6 +51,8 @@ class ResponseStats:
         return response
 
     def _values(self, exchange: Exchange, answer: Answered, outcome: Outcome) -> dict[str, float]:
+        if exchange.get(Damped) is not None:
+            return {}  # counted where it is done
         if not is_live(exchange):
             return {"hits": 1}
         now = time.time()

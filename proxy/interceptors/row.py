@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from proxy.core.errors import ProxyError
-from proxy.core.facts import CacheFacts, UpstreamFacts
+from proxy.core.facts import CacheFacts, Damped, UpstreamFacts
 from proxy.core.http import Exchange, Response
 from proxy.core.pipeline import Next
 from proxy.core.redact import Redactor
@@ -60,6 +60,8 @@ class Row:
         record.cache_key = cache.key if cache is not None else None
         record.sample = cache.sample if cache is not None else None
         record.reason = cache.reason if cache is not None else None
+        if exchange.get(Damped) is not None:
+            record.reason = "the model server's last failure was repeated (damping)"
         record.upstream_ms = upstream.ms if upstream is not None else None
         record.duration_ms = (time.perf_counter() - exchange.started) * 1000
         self._log.append(record)

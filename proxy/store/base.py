@@ -93,7 +93,7 @@ class ExchangeRecord:
     cache_key: str | None = None
     sample: int | None = None
     reason: str | None = None
-    """Why the cache did not answer."""
+    """Why the cache did not answer, or why the model server was not asked."""
     outcome: str | None = None
     error: str | None = None
     """The `code` of our own error, None where the model server answered."""

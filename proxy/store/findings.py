@@ -60,6 +60,7 @@ def of_run(db: Database, run: str, number: int) -> list[Finding]:
         *_lossy_shapes(db, run, number),
         *_mixed_identity(db, run),
         *_verified(db, run),
+        *_damped(db, run, number),
         *_aborted(db, run, number),
     ]
 
@@ -70,6 +71,17 @@ def _aborted(db: Database, run: str, number: int) -> list[Finding]:
     if reason is None:
         return []
     return [{"finding": "aborted", "count": 1, "text": f"The pass is to be given up (raise_client_errors): {reason}."}]
+
+
+def _damped(db: Database, run: str, number: int) -> list[Finding]:
+    repeated = quantities(db, run, number).get("damped")
+    if repeated is None:
+        return []
+    text = (
+        f"{repeated.times} requests asked at once, and again, for what the model server refuses; they got its last"
+        " answer from memory (damping). The harness hammers an error: look at the exchanges of this status."
+    )
+    return [{"finding": "damped", "count": repeated.times, "text": text}]
 
 
 def _repeats(distinct: int, collapsed: int) -> Finding:

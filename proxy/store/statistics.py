@@ -77,6 +77,7 @@ def of_run(db: Database, run: str, number: int) -> dict[str, Any]:
         "successful_count": count.get("successes", 0),
         "hits": count.get("hits", 0),
         "retries": int(found["retries"].total) if "retries" in found else 0,
+        "damped": count.get("damped", 0),
     }
     for name in (
         "prompt_tokens",

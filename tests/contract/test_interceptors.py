@@ -3,6 +3,7 @@ import pytest
 from proxy.interceptors import (
     caching,
     consolidate_system,
+    damping,
     drop_params,
     endpoint,
     finish_reason,
@@ -41,6 +42,11 @@ class TestEndpoint(InterceptorContract):
 class TestConsolidateSystem(InterceptorContract):
     plugin = consolidate_system.PLUGIN
     observer = True  # where there is nothing to join
+
+
+class TestDamping(InterceptorContract):
+    plugin = damping.PLUGIN
+    observer = True
 
 
 class TestDropParams(InterceptorContract):

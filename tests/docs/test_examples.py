@@ -7,7 +7,6 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
-from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ import yaml
 
 from harness.api import ApiEndpoint
 from harness.proxy_process import Sidecar
-from proxy import plugins
 from proxy.app import create_app
 from proxy.house import make_plan
 from proxy.settings import Settings, load_settings
@@ -65,22 +63,29 @@ def environment(monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def seed_plugin(monkeypatch):
-    """The guide's interceptor, installed."""
-    [example] = [fence for fence in fences("python") if fence.path == GUIDE]
-    names: dict = {"__name__": "my_package.seed"}
-    exec(compile(example.text, str(example), "exec", dont_inherit=True), names)
+def seed_plugin(monkeypatch, environment):
+    """The guide's files, in the working directory."""
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
+    for fence in fences("python"):
+        if fence.path == GUIDE:
+            Path(fence.mark).write_text(fence.text)
+    yield
+    sys.modules.pop("seed", None)
 
-    class Installed(EntryPoint):
-        def load(self):
-            return names["PLUGIN"]
 
-    entry = Installed("seed", "my_package.seed:PLUGIN", plugins.GROUP)
+def test_the_interceptor_of_the_guide_is_as_short_as_it_says(seed_plugin):
+    assert len(Path("seed.py").read_text().splitlines()) <= 20
 
-    def installed(**wanted):
-        return [entry] if wanted.get("name", "seed") == "seed" else []
 
-    monkeypatch.setattr(plugins, "entry_points", installed)
+def test_the_interceptor_of_the_guide_keeps_the_contract(seed_plugin):
+    [command] = re.findall(r"`(pytest [^`]+)`", section(GUIDE, "## Test it"))
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    program = [sys.executable, "-m", *shlex.split(command), "-p", "no:cacheprovider", "-q"]
+
+    done = subprocess.run(program, env=env, capture_output=True, text=True, timeout=50, check=False)
+
+    assert done.returncode == 0, done.stdout
+    assert " passed" in done.stdout
 
 
 @pytest.mark.parametrize("fence", cases(fences("yaml")))

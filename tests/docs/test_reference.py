@@ -108,6 +108,7 @@ class TestInterceptors:
         }
         assert {code(row["name"]) for row in rows if row["in the default pipeline"].startswith("yes")} == {
             *DEFAULT,
+            "damping",
             "endpoint",
         }
 

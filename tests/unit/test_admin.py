@@ -49,7 +49,12 @@ async def test_config_is_redacted(tmp_path, server, monkeypatch) -> None:
     modifier = {"name": "payload_modifier", "config": {"headers_to_add": {"Authorization": "Bearer hunter22"}}}
     async with sidecar(tmp_path, server, ["caching", modifier], upstream={"api_key_name": "KEY"}) as proxy:
         answered = await proxy.get("/-/config")
-    assert [stage["name"] for stage in answered.json["pipeline"]] == ["payload_modifier", "endpoint", "caching"]
+    assert [stage["name"] for stage in answered.json["pipeline"]] == [
+        "payload_modifier",
+        "endpoint",
+        "caching",
+        "damping",
+    ]
     assert b"hunter22" not in answered.body
     assert b"s3cret-value" not in answered.body
     assert answered.json["settings"]["upstream"]["api_key_name"] == "KEY"

@@ -21,7 +21,7 @@ def settings(folder: Path, *interceptors: Any, **more: Any) -> Settings:
 
 def test_a_plan_opens_nothing(tmp_path) -> None:
     made = make_plan(settings(tmp_path, "caching"))
-    assert [entry.name for entry in made.entries] == ["endpoint", "caching"]
+    assert [entry.name for entry in made.entries] == ["endpoint", "caching", "damping"]
     assert list(tmp_path.iterdir()) == []
 
 

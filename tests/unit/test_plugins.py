@@ -61,7 +61,7 @@ def installed(tmp_path: Path, monkeypatch):
 def test_every_order_of_a_list_is_the_same_pipeline() -> None:
     listed = ("caching", "request_logging", "response_logging", "payload_modifier", "endpoint")
     pipelines = {tuple(names(*order)) for order in itertools.permutations(listed)}
-    assert pipelines == {("request_logging", "response_logging", "payload_modifier", "endpoint", "caching")}
+    assert pipelines == {("request_logging", "response_logging", "payload_modifier", "endpoint", "caching", "damping")}
 
 
 def test_the_default_and_the_relay() -> None:
@@ -70,7 +70,7 @@ def test_the_default_and_the_relay() -> None:
 
 
 def test_what_is_not_enabled_is_not_there() -> None:
-    assert names("caching", {"name": "request_logging", "enabled": False}) == ["endpoint", "caching"]
+    assert names("caching", {"name": "request_logging", "enabled": False}) == ["endpoint", "caching", "damping"]
     assert names({"name": "caching", "enabled": False}) == []
 
 

@@ -77,7 +77,7 @@ async def test_a_plain_answer_has_its_time(tmp_path):
 def test_its_options_imply_retry_and_limit():
     entries = plan([InterceptorSpec(name="endpoint", config={"max_retries": 2, "max_concurrent": 8})])
     found = {entry.name: entry.options for entry in entries}
-    assert list(found) == ["endpoint", "retry", "limit"]
+    assert list(found) == ["endpoint", "damping", "retry", "limit"]
     assert found["retry"]["max_retries"] == 2
     assert found["limit"]["max_concurrent"] == 8
 

@@ -1,49 +1,17 @@
-"""Contract suites: subclass one in a test module, give it what to test, and pytest runs the contract on it.
-
-    class TestMyStore(ResponseStoreContract, RunStoreContract, ExchangeLogContract):
-        @asynccontextmanager
-        async def opened(self, folder):                 # a store that keeps its data in `folder`
-            yield MyStore(folder)
-
-        async def records(self, store): ...             # the ids in its log, oldest first
-
-        async def new_pass(self, store, run, source=None, mode=None): ...
-
-    class TestMyInterceptor(InterceptorContract):
-        plugin = my_package.PLUGIN
-        options = {"level": 3}                          # the smallest valid configuration
-        observer = True                                 # it changes nothing, neither way
-
-They need pytest with pytest-asyncio in auto mode (`asyncio_mode = "auto"`).
-"""
+"""What the pipeline relies on in a store."""
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from pydantic import ValidationError
 
-from proxy.cache.identities import Always
-from proxy.core.errors import UpstreamUnreachable
-from proxy.core.http import Exchange, Payload, Request, Response
-from proxy.core.redact import Redactor
-from proxy.core.stream import ByteStream, Outcome
-from proxy.interceptors.base import ModelNames, Plugin, Services
 from proxy.store.base import POOLED, EntryKey, ExchangeRecord, Lease, RunState, Sequence, StoredResponse
-from proxy.store.memory import MemoryStore
-from proxy.wire.identity import Identity
 
 KEY = bytes(range(32))
 FIRST = EntryKey(KEY, POOLED, 0, "plain")
-REQUEST = b'{"model": "m", "messages": [{"role": "user", "content": "hi"}], "temperature": 0, "stream": true}'
-EVENTS = (
-    b'data: {"choices":[{"index":0,"delta":{"content":"hi"},"finish_reason":null}]}\n\n'
-    b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
-)
 
 
 def answer(body: bytes = b'{"answer": 1}') -> StoredResponse:
@@ -307,116 +275,3 @@ class ExchangeLogContract(_StoreContract):
     async def test_flushing_nothing_returns(self, tmp_path: Path) -> None:
         async with self.opened(tmp_path) as store:
             await asyncio.wait_for(store.flush(), 5)
-
-
-class _EndsSeen:
-    def __init__(self) -> None:
-        self.outcomes: list[Outcome] = []
-
-    def feed(self, chunk: bytes, /) -> None:
-        """See a chunk."""
-
-    def done(self, outcome: Outcome, /) -> None:
-        self.outcomes.append(outcome)
-
-
-class InterceptorContract:
-    """What the sidecar relies on in an interceptor and its `Plugin`."""
-
-    plugin: ClassVar[Plugin[Any]]
-    options: ClassVar[dict[str, Any]] = {}
-    """A valid configuration."""
-    observer: ClassVar[bool] = False
-    """Whether it leaves requests and answers alone, byte for byte."""
-    request: ClassVar[bytes] = REQUEST
-    route: ClassVar[str] = "chat"
-
-    def services(self) -> Services:
-        """Return what the interceptor is built with."""
-        store = MemoryStore()
-        return Services(
-            lambda folder: store, store, store, Always(Identity("http://model/v1")), ModelNames(), Redactor()
-        )
-
-    def exchange(self) -> Exchange:
-        """Return a request as it comes in."""
-        headers = [(b"host", b"x"), (b"content-type", b"application/json")]
-        request = Request("POST", b"/v1/chat/completions", b"", headers, Payload(self.request))
-        return Exchange(request, route=self.route, run=None)
-
-    async def ask(self, answered: Response) -> tuple[Exchange, Response]:
-        """Send one request through the interceptor alone, with `answered` behind it."""
-        exchange = self.exchange()
-
-        async def call_next(asked: Exchange) -> Response:
-            return answered
-
-        async with self.plugin.build(self.plugin.config.model_validate(self.options), self.services()) as interceptor:
-            return exchange, await interceptor(exchange, call_next)
-
-    def test_options_are_frozen(self) -> None:
-        assert self.plugin.config.model_config.get("frozen") is True
-
-    def test_unknown_options_are_refused(self) -> None:
-        with pytest.raises(ValidationError, match="no_such_option"):
-            self.plugin.config.model_validate({**self.options, "no_such_option": 1})
-
-    def test_every_option_is_described(self) -> None:
-        assert [name for name, field in self.plugin.config.model_fields.items() if not field.description] == []
-
-    async def test_it_opens_and_closes_twice(self) -> None:
-        config = self.plugin.config.model_validate(self.options)
-        for _ in range(2):
-            async with self.plugin.build(config, self.services()):
-                pass
-
-    @pytest.mark.parametrize("size", [1, 2, 7, 64, 10_000])
-    async def test_an_observer_changes_nothing(self, size: int) -> None:
-        if not self.observer:
-            pytest.skip("it is a transform")
-        exchange, response = await self.ask(Response(200, [(b"content-type", b"text/event-stream")], _stream(size)))
-        assert exchange.request.body.raw == self.request
-        assert exchange.request.headers == exchange.received_headers
-        assert isinstance(response.body, ByteStream)
-        assert [chunk async for chunk in response.body] == _parts(EVENTS, size)
-        await response.aclose(Outcome.COMPLETE)
-        assert response.tap_errors == []
-
-    async def test_our_errors_pass(self) -> None:
-        async def call_next(asked: Exchange) -> Response:
-            raise UpstreamUnreachable("nobody listens")
-
-        config = self.plugin.config.model_validate(self.options)
-        async with self.plugin.build(config, self.services()) as interceptor:
-            with pytest.raises(UpstreamUnreachable):
-                await interceptor(self.exchange(), call_next)
-
-    @pytest.mark.parametrize("read", [True, False], ids=["complete", "client gone"])
-    async def test_what_it_holds_is_closed_and_the_end_is_seen_once(self, read: bool) -> None:
-        closed: list[bool] = []
-        ends = _EndsSeen()
-        answered = Response(200, [(b"content-type", b"text/event-stream")], _stream(7, closed))
-        answered.tap(ends)
-        _, response = await self.ask(answered)
-        if read:
-            await response.read()
-        await response.aclose(Outcome.COMPLETE if read else Outcome.CLIENT_GONE)
-        await response.aclose()
-        assert closed == [True]
-        assert ends.outcomes == [Outcome.COMPLETE if read else Outcome.CLIENT_GONE]
-
-
-def _parts(body: bytes, size: int) -> list[bytes]:
-    return [body[at : at + size] for at in range(0, len(body), size)]
-
-
-def _stream(size: int, closed: list[bool] | None = None) -> ByteStream:
-    async def source() -> AsyncIterator[bytes]:
-        for part in _parts(EVENTS, size):
-            yield part
-
-    async def close() -> None:
-        if closed is not None:
-            closed.append(True)
-
-    return ByteStream(source(), close)
