@@ -142,6 +142,8 @@ def check(upstream: UpstreamUrl = None, config: ConfigFile = None, replay: Bundl
     for number, stage in enumerate(described["pipeline"], start=1):
         table.add_row(str(number), stage["name"], stage["layer"], str(stage["config"] or ""))
     out = Console(soft_wrap=True, highlight=False)
+    for note in plan.notes:
+        typer.secho(f"note: {note}", fg=typer.colors.YELLOW, err=True)
     out.print(f"upstream  {_behind(plan)}")
     out.print(f"store     {_kept(plan, described['settings']['store'])}")
     if described["pipeline"]:

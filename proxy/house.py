@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -33,6 +34,8 @@ from proxy.upstream.transport import AiohttpTransport
 from proxy.upstream.watches import Watches
 from proxy.wire.identity import CREDENTIALS
 
+logger = logging.getLogger("evalside")
+
 CACHE_FILE = "cache.db"
 """The database in a `cache_dir`."""
 
@@ -49,6 +52,11 @@ class Plan:
     token: str | None
     api_key: str | None
     redactor: Redactor
+
+    @property
+    def notes(self) -> list[str]:
+        """What the operator is to be told of a configuration that works."""
+        return [*self.settings.notes, *(note for entry in self.entries for note in entry.notes)]
 
 
 def make_plan(settings: Settings) -> Plan:
@@ -134,6 +142,8 @@ async def open_house(made: Plan) -> AsyncIterator[House]:
                 stores[path] = _open_store(stack, path, retention)
             return stores[path]
 
+        for note in made.notes:
+            logger.warning("configuration: %s", note)
         responses(None)
         store = stores[made.store_path]
         model = await _model_side(stack, made)

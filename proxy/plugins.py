@@ -71,6 +71,8 @@ class Entry:
     config: Config
     code: str = ""
     """A hash of its source, where it is not one of the sidecar's own."""
+    notes: tuple[str, ...] = ()
+    """What the operator is to be told of its options."""
 
     @property
     def options(self) -> dict[str, Any]:
@@ -159,7 +161,7 @@ def _implied(entries: Sequence[Entry]) -> list[Entry]:
     wanted = {}
     if options["max_retries"]:
         wanted["retry"] = {name: options[name] for name in ("max_retries", "retry_on_status")}
-    if options["max_concurrent"] is not None:
+    if options["max_concurrent"]:
         wanted["limit"] = {"max_concurrent": options["max_concurrent"]}
     for entry in entries:
         if entry.name in wanted:
@@ -170,8 +172,9 @@ def _implied(entries: Sequence[Entry]) -> list[Entry]:
 
 def _entry(spec: InterceptorSpec) -> Entry:
     plugin = find_plugin(spec.name)
+    unneeded = {name: why for name, why in plugin.config.unneeded.items() if name in spec.config}
     try:
-        config = plugin.config.model_validate(spec.config)
+        config = plugin.config.model_validate({name: spec.config[name] for name in spec.config if name not in unneeded})
     except ValidationError as error:
         raise ConfigError("\n".join(_explain(spec.name, plugin, dict(item)) for item in error.errors())) from None
     unknown = sorted(config.routes - ROUTES) if isinstance(config, TransformConfig) else []
@@ -181,11 +184,14 @@ def _entry(spec: InterceptorSpec) -> Entry:
                 f"interceptor '{spec.name}': unknown route '{route}'{did_you_mean(route, ROUTES)}" for route in unknown
             )
         )
-    return Entry(spec.name, plugin, config, _code(spec.name))
+    notes = tuple(f"'{name}' of '{spec.name}' does nothing here: {why}" for name, why in unneeded.items())
+    return Entry(spec.name, plugin, config, _code(spec.name), notes)
 
 
 def _explain(name: str, plugin: Plugin[Any], item: dict[str, Any]) -> str:
     option = ".".join(str(part) for part in item["loc"])
+    if item["type"] == "extra_forbidden" and option in plugin.config.elsewhere:
+        return f"interceptor '{name}': option '{option}' is not here: {plugin.config.elsewhere[option]}"
     if item["type"] == "extra_forbidden":
         return f"interceptor '{name}': unknown option '{option}'{did_you_mean(option, plugin.config.model_fields)}"
     if item["type"] == "missing":

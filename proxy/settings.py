@@ -6,11 +6,21 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, TypeVar, overload
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -19,6 +29,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from proxy import legacy
 from proxy.core.nearest import did_you_mean
 from proxy.core.redact import Redactor
 
@@ -121,6 +132,13 @@ class Settings(BaseSettings):
         None, description="the pipeline in any order; [] relays only, absent is the default pipeline"
     )
 
+    _notes: tuple[str, ...] = PrivateAttr(())
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the operator is to be told of the configuration, which works."""
+        return self._notes
+
     @field_validator("interceptors", mode="before")
     @classmethod
     def _names_alone(cls, value: Any) -> Any:
@@ -183,9 +201,14 @@ def load_settings(
     if values.get("replay") is not None:
         values.setdefault("upstream", {"url": NOBODY})
     try:
-        return kind(**values)
+        values, notes = legacy.converted(values)
+        settings = kind(**values)
+    except legacy.LegacyError as error:
+        raise ConfigError(str(error)) from None
     except ValidationError as error:
         raise ConfigError(_explain(error)) from None
+    settings._notes = tuple(notes)  # noqa: SLF001 - only here do they come about
+    return settings
 
 
 _JSON_VARIABLES = ("EVALSIDE_ALLOWED_HOSTS", "EVALSIDE_UPSTREAM__MODEL_ALIASES")
@@ -311,7 +334,10 @@ def _explain_one(item: Mapping[str, Any]) -> str:
     location = list(item["loc"])
     key = ".".join(str(part) for part in location)
     if item["type"] == "extra_forbidden":
-        return f"unknown key '{key}'{did_you_mean(str(location[-1]), _names_at(location[:-1]))}"
+        names = _names_at(location[:-1])
+        if len(location) == 1 and get_close_matches(key, legacy.FLAT, n=1, cutoff=0.8):
+            names += legacy.FLAT
+        return f"unknown key '{key}'{did_you_mean(str(location[-1]), names)}"
     if item["type"] == "missing":
         if any(isinstance(part, int) for part in location):
             return f"'{key}' is missing"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -27,6 +27,11 @@ class Config(BaseModel):
     """Base of every interceptor's options: frozen, and unknown ones are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    unneeded: ClassVar[Mapping[str, str]] = {}
+    """The reference's options that are taken and do nothing, with the reason, which the operator is told."""
+    elsewhere: ClassVar[Mapping[str, str]] = {}
+    """The reference's options that are errors, with the way out."""
 
 
 class StrictConfig(Config):

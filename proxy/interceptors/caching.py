@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, NonNegativeInt, field_validator, model_validator
 
@@ -65,6 +65,8 @@ class CachingConfig(Config):
     max_saved_requests: NonNegativeInt | None = Field(None, description="how many requests they hold; null is all")
     max_saved_responses: NonNegativeInt | None = Field(None, description="how many answers they hold; null is all")
     allow_remote_media: bool = Field(False, description="cache requests that point at media by URL")
+
+    unneeded: ClassVar[Mapping[str, str]] = {"log_level": "the setting log_level says what goes to the console"}
 
     @field_validator("mode", mode="before")
     @classmethod

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, field_validator
 
 from proxy.core.document import encode
 from proxy.core.errors import UpstreamTimeout
@@ -27,7 +28,15 @@ class EndpointConfig(StrictConfig):
     )
     max_retries: NonNegativeInt = Field(0, description="above 0 implies `retry` with this option")
     retry_on_status: frozenset[int] = Field(RETRY_ON, description="of the implied `retry`")
-    max_concurrent: PositiveInt | None = Field(None, description="implies `limit` with this option")
+    max_concurrent: NonNegativeInt | None = Field(
+        None, description="implies `limit` with this option; null and 0 have no limit"
+    )
+
+    elsewhere: ClassVar[Mapping[str, str]] = {
+        "upstream_url": "the model server's address is the setting upstream.url",
+        "api_key": "the setting upstream.api_key_name names the variable that holds the key",
+        "model_traffic_store_id": "every exchange is in the store (evalside log ls); remove it",
+    }
 
     @field_validator("extra_body")
     @classmethod

@@ -27,6 +27,14 @@ class PayloadModifierConfig(TransformConfig):
     headers_to_rename: dict[str, str] = Field({}, description="old header name -> new name")
     headers_to_add: dict[str, str] = Field({}, description="header name -> value; replaces what is there")
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _nothing(cls, value: Any, info: ValidationInfo) -> Any:
+        """Take the reference's null for what is empty here."""
+        if value is None and info.field_name is not None and "_to_" in info.field_name:
+            return () if info.field_name.endswith("_remove") else {}
+        return value
+
     @field_validator("params_to_remove", "params_to_rename", "params_to_add")
     @classmethod
     def _are_paths(cls, value: Any) -> Any:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 import httpx
-from pydantic import AnyHttpUrl, Field, PositiveFloat, PositiveInt
+from pydantic import AnyHttpUrl, Field, PositiveFloat, PositiveInt, model_validator
 
 from proxy.core.http import Exchange, Response
 from proxy.core.pipeline import Interceptor, Layer, Next
@@ -38,6 +38,27 @@ class ProgressTrackingConfig(Config):
     )
     request_method: Literal["PATCH", "POST", "PUT"] = Field("PATCH", description="method of the message")
     output_dir: Path | None = Field(None, description="folder of a file `progress` that holds the number")
+    webhook_url: AnyHttpUrl | None = Field(
+        None, description="gets `completed` as JSON by POST, in place of `progress_tracking_url`"
+    )
+    every: PositiveInt | None = Field(None, description="another name of `progress_tracking_interval`")
+
+    @model_validator(mode="after")
+    def _one_name(self) -> ProgressTrackingConfig:
+        for one, other in (
+            ("webhook_url", "progress_tracking_url"),
+            ("webhook_url", "request_method"),
+            ("every", "progress_tracking_interval"),
+        ):
+            default = type(self).model_fields[other].default
+            if getattr(self, one) is not None and getattr(self, other) != default:
+                raise ValueError(f"'{one}' and '{other}' say the same in two forms; keep one of them")
+        return self
+
+    @property
+    def interval(self) -> int:
+        """The interval, by whichever name."""
+        return self.every or self.progress_tracking_interval
 
 
 class ProgressTracking:
@@ -63,7 +84,7 @@ class ProgressTracking:
                 self._runs.add(exchange.run)
                 self._log.observe(exchange.run, {_COUNTED: 1})
                 self._since += 1
-                if self._since >= self._config.progress_tracking_interval:
+                if self._since >= self._config.interval:
                     self._since = 0
                     self._due.set()
 
@@ -85,13 +106,13 @@ class ProgressTracking:
         number = sum(self._log.observed(run, _COUNTED) for run in self._runs)
         if number == self._told or not self._runs:
             return
-        self._told = number
         try:
             await asyncio.to_thread(self._write, number)
             await self._send(number)
         except (OSError, httpx.HTTPError) as error:
-            self._told = None  # told again with the next one
             logger.warning("progress_tracking: %d answers could not be told: %s", number, error)
+        else:
+            self._told = number  # not before: a message that is cut off at shutdown is sent again
 
     def _write(self, number: int) -> None:
         if self._config.output_dir is not None:
@@ -100,19 +121,20 @@ class ProgressTracking:
             (folder / "progress").write_text(str(number))
 
     async def _send(self, number: int) -> None:
-        url = self._config.progress_tracking_url
+        config = self._config
+        url, method, field = config.progress_tracking_url, str(config.request_method), "samples_processed"
+        if config.webhook_url is not None:
+            url, method, field = config.webhook_url, "POST", "completed"
         if url is not None:
             async with httpx.AsyncClient(timeout=_TIMEOUT) as client:
-                answered = await client.request(
-                    self._config.request_method, str(url), json={"samples_processed": number}
-                )
+                answered = await client.request(method, str(url), json={field: number})
             answered.raise_for_status()
 
 
 @asynccontextmanager
 async def _build(config: ProgressTrackingConfig, services: Services) -> AsyncIterator[Interceptor]:
-    if config.progress_tracking_url is None and config.output_dir is None:
-        raise CannotStart("progress_tracking tells nobody: give 'progress_tracking_url' or 'output_dir'")
+    if config.progress_tracking_url is None and config.webhook_url is None and config.output_dir is None:
+        raise CannotStart("progress_tracking tells nobody: give 'progress_tracking_url', 'webhook_url' or 'output_dir'")
     tracking = ProgressTracking(config, services)
     task = asyncio.create_task(tracking.report_for_ever(), name="progress")
     try:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from proxy.core.http import Exchange, Response
 from proxy.core.nearest import did_you_mean
 from proxy.core.pipeline import Layer, Next
 from proxy.interceptors.answers import edit_answer
 from proxy.interceptors.base import Plugin, Services, TransformConfig, simple
+from proxy.interceptors.reasoning_tracking import ReasoningTracking
 from proxy.wire import routes
 from proxy.wire.reasoning import Splitter, Tokens
 
@@ -41,6 +42,16 @@ class ReasoningConfig(TransformConfig):
     require_start_token: bool = Field(
         False, description="only a text that begins with the start token has reasoning; other streams are not held back"
     )
+    enable_reasoning_tracking: bool = Field(True, description="count reasoning and its words in the statistics")
+    logging_aggregated_stats_interval: PositiveInt = Field(
+        100, description="answers between two events 'Reasoning' on the console, for each worker process"
+    )
+
+    unneeded: ClassVar[Mapping[str, str]] = {
+        "cache_dir": "statistics are in the store",
+        "enable_caching": "statistics are in the store",
+        "stats_file_saving_interval": "statistics are in the store",
+    }
 
     @field_validator("routes")
     @classmethod
@@ -74,6 +85,10 @@ class Reasoning:
     def __init__(self, config: ReasoningConfig, services: Services) -> None:
         self._config = config
         self._moves_out = config.add_reasoning is not False and not config.migrate_reasoning_content
+        tracking = ReasoningTracking(
+            services.log, config.start_reasoning_token, config.logging_aggregated_stats_interval
+        )
+        self._tracking = tracking if config.enable_reasoning_tracking and self._moves_out else None
 
     async def __call__(self, exchange: Exchange, call_next: Next, /) -> Response:
         response = await call_next(exchange)
@@ -93,6 +108,8 @@ class Reasoning:
                 whole=lambda answer: _MoveIn(start, end, field).whole(answer),
                 events=lambda: _MoveIn(start, end, field),
             )
+        if self._tracking is not None:
+            self._tracking.follow(exchange, response)
         return response
 
 

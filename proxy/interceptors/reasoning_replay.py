@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
@@ -15,6 +16,8 @@ from proxy.core.stream import Outcome
 from proxy.interceptors.answered import Answered
 from proxy.interceptors.base import Plugin, Services, StrictConfig, simple
 from proxy.wire import fold, routes
+
+console = logging.getLogger("evalside.exchanges")
 
 _KIND = "reasoning"
 _FIELDS = ("reasoning_content", "reasoning")
@@ -29,6 +32,9 @@ class ReasoningReplayConfig(StrictConfig):
     tag_open: str = Field("<think>", min_length=1, description="in front of the reasoning in the text")
     tag_close: str = Field("</think>", min_length=1, description="behind it")
     cache_max_entries: PositiveInt = Field(10_000, description="answers of a run whose reasoning is remembered")
+    log_misses: bool = Field(
+        False, description="an event 'Reasoning unknown' where an earlier answer is not remembered"
+    )
 
 
 class ReasoningReplay:
@@ -44,7 +50,9 @@ class ReasoningReplay:
         body = exchange.request.body
         for index, message in enumerate(_assistant(body.json)):
             reasoning = self._recalled(exchange.run, message)
-            if reasoning is not None:
+            if reasoning is None:
+                self._miss(exchange, message)
+            else:
                 self._give_back(list(_assistant(body.edit()))[index], reasoning)
         response = await call_next(exchange)
 
@@ -59,6 +67,10 @@ class ReasoningReplay:
     def _recalled(self, run: str | None, message: Mapping[str, Any]) -> str | None:
         found = (self._memory.recall(run, _KIND, key) for key in _keys(message))
         return next((reasoning for reasoning in found if reasoning is not None), None)
+
+    def _miss(self, exchange: Exchange, message: Mapping[str, Any]) -> None:
+        if self._config.log_misses and not _reasoning(message):
+            console.info("Reasoning unknown", extra={"exchange": exchange.id, "run": exchange.run})
 
     def _remember(self, run: str | None, message: Mapping[str, Any]) -> None:
         reasoning = _reasoning(message)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
+from collections.abc import Mapping
+from typing import ClassVar
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 
 from proxy.core.facts import Damped, UpstreamFacts
 from proxy.core.http import Exchange, Response
@@ -18,6 +20,7 @@ from proxy.wire.usage import Counted, counted
 
 console = logging.getLogger("evalside.exchanges")
 
+_INTERVAL = 100
 _TOKENS = ("prompt_tokens", "completion_tokens", "total_tokens", "reasoning_tokens")
 
 
@@ -28,8 +31,26 @@ class ResponseStatsConfig(Config):
     collect_finish_reasons: bool = Field(True, description="count finish reasons, of every choice")
     collect_tool_calls: bool = Field(True, description="count tool calls")
     logging_aggregated_stats_interval: PositiveInt = Field(
-        100, description="answers between two events 'Statistics' on the console, for each worker process"
+        _INTERVAL, description="answers between two events 'Statistics' on the console, for each worker process"
     )
+    every: PositiveInt | None = Field(None, description="another name of `logging_aggregated_stats_interval`")
+
+    unneeded: ClassVar[Mapping[str, str]] = {
+        "cache_dir": "statistics are in the store",
+        "save_individuals": "every exchange is in the log",
+        "stats_file_saving_interval": "statistics are in the store",
+    }
+
+    @model_validator(mode="after")
+    def _one_interval(self) -> ResponseStatsConfig:
+        if self.every is not None and self.logging_aggregated_stats_interval != _INTERVAL:
+            raise ValueError("'every' and 'logging_aggregated_stats_interval' are the same; keep one of them")
+        return self
+
+    @property
+    def interval(self) -> int:
+        """The interval, by whichever name."""
+        return self.every or self.logging_aggregated_stats_interval
 
 
 class ResponseStats:
@@ -83,7 +104,7 @@ class ResponseStats:
     def _announce(self, values: dict[str, float]) -> None:
         self._seen += 1
         self._tokens += int(values.get("completion_tokens", 0))
-        if self._seen % self._config.logging_aggregated_stats_interval == 0:
+        if self._seen % self._config.interval == 0:
             console.info("Statistics", extra={"responses": self._seen, "completion_tokens": self._tokens})
 
 

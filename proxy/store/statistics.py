@@ -17,6 +17,9 @@ _TIMES = 'SELECT count FROM statistics WHERE run = ? AND "pass" = ? AND name = ?
 _FIND = 'SELECT name, count, total, smallest, largest FROM statistics WHERE run = ? AND "pass" = ? ORDER BY name'
 
 
+_ENDS = ("started", "finished", "unfinished")
+
+
 class Quantity(NamedTuple):
     """What is known of a quantity that was observed some times."""
 
@@ -95,7 +98,30 @@ def of_run(db: Database, run: str, number: int) -> dict[str, Any]:
     for name in ("finish_reason", "status_codes"):
         prefix = f"{name}:"
         told[name] = {key.removeprefix(prefix): int(found[key].total) for key in found if key.startswith(prefix)}
+    told["reasoning"] = _reasoning(found)
     told["first_request_time"] = started.smallest if started else None
     told["last_request_time"] = started.largest if started else None
     told["inference_time"] = round(ended.largest - started.smallest, 3) if started and ended else 0.0
+    return told
+
+
+def _reasoning(found: dict[str, Quantity]) -> dict[str, Any] | None:
+    """Return what `reasoning` counted, under the reference's names; None where it was not there."""
+    seen = found.get("reasoning:responses")
+    if seen is None:
+        return None
+    counts = {name: found[f"reasoning:{name}"].times if f"reasoning:{name}" in found else 0 for name in _ENDS}
+    told: dict[str, Any] = {
+        "total_responses": seen.times,
+        "responses_with_reasoning": counts["started"],
+        **{f"reasoning_{name}_count": times for name, times in counts.items()},
+        "reasoning_finished_ratio": counts["finished"] / counts["started"] if counts["started"] else None,
+    }
+    for name, quantity in (
+        ("reasoning_words", found.get("reasoning:words")),
+        ("updated_content_words", found.get("reasoning:content_words")),
+    ):
+        told[f"avg_{name}"] = round(quantity.mean, 3) if quantity else None
+        told[f"max_{name}"] = quantity.largest if quantity else None
+        told[f"total_{name}"] = int(quantity.total) if quantity else 0
     return told

@@ -16,6 +16,7 @@ import yaml
 
 from harness.api import ApiEndpoint
 from harness.proxy_process import Sidecar
+from proxy import legacy
 from proxy.app import create_app
 from proxy.house import make_plan
 from proxy.settings import Settings, load_settings
@@ -98,12 +99,25 @@ def test_yaml_is_a_configuration_that_starts(fence, tmp_path, monkeypatch, seed_
     plan = make_plan(load_settings(path))
 
     document = yaml.safe_load(fence.text)
+    if set(document) & legacy.FLAT:
+        return  # the next test compares it with what it becomes
     assert set(document) <= plan.settings.model_fields_set
     listed = [item if isinstance(item, dict) else {"name": item} for item in document.get("interceptors", [])]
     options = {entry.name: set(entry.options) for entry in plan.entries}
     for item in listed:
         assert (item["name"] in options) == item.get("enabled", True)
         assert item["name"] not in options or set(item.get("config", {})) <= options[item["name"]]
+
+
+def test_flat_flags_are_the_pipeline_that_the_page_says(tmp_path):
+    pages = [fence for fence in fences("yaml") if fence.path.name == "flat-flags.md"]
+    for number, fence in enumerate(pages):
+        (tmp_path / f"{number}.yaml").write_text(fence.text)
+
+    flat, newer = (make_plan(load_settings(tmp_path / f"{number}.yaml")) for number in range(2))
+
+    assert set(yaml.safe_load(pages[0].text)) & legacy.FLAT
+    assert (flat.fingerprint, flat.settings.interceptors) == (newer.fingerprint, newer.settings.interceptors)
 
 
 def test_the_interceptor_of_the_guide_does_what_it_says(tmp_path, seed_plugin):

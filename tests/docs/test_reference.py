@@ -18,7 +18,7 @@ from harness.api import ApiEndpoint, ConfigParams, EvaluationConfig, EvaluationT
 from harness.results import Report
 from harness.runner import SampleRecord
 from harness.tasks import TASKS
-from proxy import admin, app, cli
+from proxy import admin, app, cli, legacy
 from proxy.cache.keeping import _NOT_KEPT, LARGEST
 from proxy.core.errors import ProxyError
 from proxy.core.hop import HOP_BY_HOP
@@ -132,6 +132,28 @@ class TestInterceptors:
 
     def test_no_other_is_described(self):
         assert set(re.findall(r"^## (.+)$", self.page.read_text(), re.MULTILINE)) == {*BUILT_IN, "Others"}
+
+    @pytest.mark.parametrize("name", BUILT_IN)
+    def test_options_that_mean_nothing_here_are_named(self, name):
+        config = find_plugin(name).config
+
+        assert {*config.unneeded, *config.elsewhere} <= set(codes(section(self.page, f"## {name}")))
+
+
+class TestFlatFlags:
+    page = REFERENCE / "flat-flags.md"
+
+    def test_every_flag_is_listed(self):
+        flags, beside = tables(self.page.read_text())
+
+        assert sorted(name for row in flags for name in codes(row["flag"])) == sorted(legacy.FLAT)
+        assert sorted(name for row in beside for name in codes(row["key"])) == sorted(legacy.BESIDE)
+
+    def test_every_interceptor_that_they_become_exists(self):
+        flags, _ = tables(self.page.read_text())
+
+        named = [codes(row["becomes"])[0] for row in flags[:1] + flags[2:-1]]
+        assert all(name in BUILT_IN for name in named)
 
 
 def errors(kind: type[ProxyError] = ProxyError) -> dict[str, tuple[str, str, str]]:

@@ -75,6 +75,14 @@ async def test_a_file_holds_the_number(tmp_path, server):
     assert (tmp_path / "out" / "progress").read_text() == "1"
 
 
+async def test_a_message_that_shutdown_cuts_off_is_sent_again(tmp_path, server, listener):
+    listener.enqueue(Reply(fault=Fault.STALL_BEFORE_HEADERS))
+    async with sidecar(tmp_path, server, tracking(listener)) as proxy:
+        await proxy.ask(chat())
+        await listener.requests_arrived(1)
+    assert told(listener) == [("PATCH", 1), ("PATCH", 1)]
+
+
 async def test_who_does_not_listen_holds_nobody_up(tmp_path, server, listener, capfd):
     listener.on("/progress", Reply(fault=Fault.CLOSE_BEFORE_ANSWER))
     async with sidecar(tmp_path, server, tracking(listener)) as proxy:
@@ -86,3 +94,14 @@ async def test_without_anybody_to_tell_it_does_not_start(tmp_path, server):
     with pytest.raises(Exception, match="tells nobody"):
         async with sidecar(tmp_path, server, tracking(None)):
             pass
+
+
+async def test_a_webhook_gets_the_second_generations_form(tmp_path, server, listener):
+    config = {"webhook_url": f"{listener.url}/progress", "every": 2}
+    async with sidecar(tmp_path, server, [{"name": "progress_tracking", "config": config}]) as proxy:
+        await proxy.ask(chat(seed=1))
+        assert listener.requests == []
+        await proxy.ask(chat(seed=2))
+        await until(
+            lambda: [(request.method, request.json) for request in listener.requests] == [("POST", {"completed": 2})]
+        )

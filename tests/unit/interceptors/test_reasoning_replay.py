@@ -113,3 +113,14 @@ async def test_answers_without_reasoning_and_other_routes_are_left_alone(tmp_pat
             assert server.generation_requests[-1].body == raw
         server.enqueue(Reply(status=500, json={}), Reply(chunks=[b"data: no\n\n"]), Reply(body=b"no"))
         assert [(await proxy.ask(chat())).status for _ in range(3)] == [500, 200, 200]
+
+
+@pytest.mark.parametrize("log", [True, False])
+async def test_what_is_not_remembered_may_be_logged(tmp_path, server, log, capsys):
+    messages = [USER, {"role": "assistant", "content": "never said"}, USER]
+    async with sidecar(tmp_path, server, replay(log_misses=log)) as proxy:
+        await proxy.ask(chat(messages=messages))
+        own = {"role": "assistant", "content": "never said", "reasoning_content": "sent along"}
+        await proxy.ask(chat(messages=[USER, own, USER]))
+        assert proxy.last["messages"][1] == own
+    assert capsys.readouterr().out.count("Reasoning unknown") == log
