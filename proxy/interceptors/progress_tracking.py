@@ -104,7 +104,7 @@ class ProgressTracking:
         """Tell the number, if it is another than the last; what cannot be told is on the console."""
         await self._log.flush()
         number = sum(self._log.observed(run, _COUNTED) for run in self._runs)
-        if number == self._told or not self._runs:
+        if number in {0, self._told}:  # an answer that came while it waited is not written yet
             return
         try:
             await asyncio.to_thread(self._write, number)
