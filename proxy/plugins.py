@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -11,7 +12,6 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
 
-import orjson
 from pydantic import ValidationError
 
 from proxy import custom
@@ -58,6 +58,7 @@ DEFAULT = ("request_logging", "response_logging", "response_stats", "caching")
 _IMPLIED = "endpoint"
 _UNLESS_OFF = "damping"
 """Implied where the list does not say `enabled: false` of it."""
+_BOTH, _HALVES = "logging", ("request_logging", "response_logging")
 _GUARD_RANK = -1000
 _LEDGER_RANK = 1000
 
@@ -77,7 +78,7 @@ class Entry:
     @property
     def options(self) -> dict[str, Any]:
         """The options as JSON: the same text in every process, sets sorted."""
-        options: dict[str, Any] = orjson.loads(orjson.dumps(self.config.model_dump(), default=_plain))
+        options: dict[str, Any] = json.loads(json.dumps(self.config.model_dump(), default=_plain))
         return options
 
 
@@ -139,6 +140,10 @@ def plan(specs: Sequence[InterceptorSpec] | None) -> list[Entry]:
         enabled.append(InterceptorSpec(name=_UNLESS_OFF))
     listed = Counter(spec.name for spec in enabled)
     wrong = [f"interceptor '{name}' is listed twice; keep one entry" for name, times in listed.items() if times > 1]
+    if _BOTH in listed:
+        wrong += [
+            f"interceptor '{name}' is a part of '{_BOTH}'; keep one of them" for name in _HALVES if name in listed
+        ]
     entries = []
     for spec in enabled:
         try:
@@ -253,4 +258,4 @@ async def _check_body(exchange: Exchange, call_next: Next, /) -> Response:
 def fingerprint(entries: Sequence[Entry]) -> str:
     """Return 16 hexadecimal digits that differ where the pipeline's order or options do, or the code of others'."""
     described = [(entry.name, entry.options, *filter(None, [entry.code])) for entry in entries]
-    return hashlib.sha256(orjson.dumps(described, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from proxy.core.document import encode
 from proxy.core.http import Exchange, Response
 from proxy.core.pipeline import Layer, Next
 from proxy.interceptors.base import Plugin, Services, TransformConfig, simple
@@ -20,6 +21,15 @@ class ModifyToolsConfig(TransformConfig):
 
     strip_properties: tuple[str, ...] = Field((), description="properties to leave out, also of `required`")
     add_properties: dict[str, Any] = Field({}, description="property -> its schema; one that is there stays as it is")
+
+    @field_validator("add_properties")
+    @classmethod
+    def _are_json(cls, value: dict[str, Any]) -> dict[str, Any]:
+        try:
+            encode(value)
+        except ValueError as error:
+            raise ValueError(f"it cannot be sent as JSON: {error}") from None
+        return value
 
 
 class ModifyTools:

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
-from proxy.plugins import DEFAULT, fingerprint, plan
+from proxy.plugins import BUILT_IN, DEFAULT, find_plugin, fingerprint, plan
 from proxy.settings import ConfigError, InterceptorSpec
 from proxy.testing import ModelServer
 from tests.contract.sidecar import chat, sidecar
@@ -64,6 +66,45 @@ def test_every_order_of_a_list_is_the_same_pipeline() -> None:
     assert pipelines == {("request_logging", "response_logging", "payload_modifier", "endpoint", "caching", "damping")}
 
 
+OPTIONS = {
+    "drop_params": {"params": ["seed"]},
+    "http_pairs_dump": {"dump_path": "pairs.json"},
+    "limit": {"max_concurrent": 8},
+    "progress_tracking": {"output_dir": "out"},
+    "system_message": {"system_message": "S"},
+}
+"""Of built-ins that need some."""
+
+
+@given(st.permutations(sorted(set(BUILT_IN) - {"logging"})), st.data())
+def test_every_order_of_all_built_ins_is_the_same_pipeline(order: list[str], data: st.DataObject) -> None:
+    some = data.draw(st.sets(st.sampled_from(order), min_size=1))
+    for listed, other in ((order, sorted(order)), ([name for name in order if name in some], sorted(some))):
+        made, expected = (
+            plan(specs(*({"name": name, "config": OPTIONS.get(name, {})} for name in names)))
+            for names in (listed, other)
+        )
+        assert made == expected
+        assert fingerprint(made) == fingerprint(expected)
+
+
+def test_no_two_built_ins_stand_in_one_place() -> None:
+    places = [(find_plugin(name).layer, find_plugin(name).rank) for name in BUILT_IN if name != "logging"]
+    assert len(set(places)) == len(places)
+
+
+@pytest.mark.parametrize("half", ["request_logging", "response_logging"])
+def test_logging_and_its_halves_exclude_each_other(half: str) -> None:
+    with pytest.raises(ConfigError, match=f"'{half}' is a part of 'logging'; keep one of them"):
+        names(half, "logging")
+    assert "logging" in names("logging", {"name": half, "enabled": False})
+
+
+def test_options_may_be_numbers_of_any_size() -> None:
+    entries = [plan(specs({"name": "endpoint", "config": {"extra_body": {"x": 2**70 + n}}})) for n in range(2)]
+    assert fingerprint(entries[0]) != fingerprint(entries[1])
+
+
 def test_the_default_and_the_relay() -> None:
     assert [entry.name for entry in plan(None)] == names(*DEFAULT)
     assert plan([]) == []
@@ -88,6 +129,7 @@ def test_what_is_not_enabled_is_not_there() -> None:
             {"name": "caching", "config": {"mode": "on", "reuse_cached_responses": True}},
             "mode and reuse_cached_responses",
         ),
+        ({"name": "modify_tools", "config": {"add_properties": {"a": float("nan")}}}, "cannot be sent as JSON"),
         ({"name": "system_message"}, "'system_message': option 'system_message' is missing"),
         ({"name": "payload_modifier", "config": {"routes": ["caht"]}}, "unknown route 'caht'; did you mean 'chat'"),
         (
