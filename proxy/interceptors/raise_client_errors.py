@@ -51,6 +51,7 @@ class RaiseClientErrors:
         self._config = config
         self._runs = services.responses(None)
         self._memory = services.memory
+        self._log = services.log
 
     async def __call__(self, exchange: Exchange, call_next: Next, /) -> Response:
         number = "0"
@@ -63,6 +64,7 @@ class RaiseClientErrors:
         if exchange.error is None and self._config.stops(response.status):
             reason = f"the model server answered {exchange.request.path.decode('latin-1')} with {response.status}"
             self._memory.remember(exchange.run, ABORTED, number, reason)
+            await self._log.flush()  # before the client has it: its next request may be another worker's
         return response
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import orjson
 from pydantic import Field, PositiveInt
 
-from proxy.core.http import Exchange, Response
+from proxy.core.http import Exchange, Payload, Response
 from proxy.core.pipeline import Layer, Next
 from proxy.core.stream import Outcome
 from proxy.interceptors.answered import Answered
@@ -43,6 +43,8 @@ class ReasoningReplay:
     def __init__(self, config: ReasoningReplayConfig, services: Services) -> None:
         self._config = config
         self._memory = services.memory
+        self._log = services.log
+        self._unwritten = False
 
     async def __call__(self, exchange: Exchange, call_next: Next, /) -> Response:
         if exchange.route != routes.CHAT:
@@ -62,7 +64,14 @@ class ReasoningReplay:
                     self._remember(exchange.run, message)
 
         response.tap(Answered(response, remember))
+        if isinstance(response.body, Payload):
+            await self._written()  # before the client has it: its next turn may be another worker's
         return response
+
+    async def _written(self) -> None:
+        if self._unwritten:
+            self._unwritten = False
+            await self._log.flush()
 
     def _recalled(self, run: str | None, message: Mapping[str, Any]) -> str | None:
         found = (self._memory.recall(run, _KIND, key) for key in _keys(message))
@@ -77,6 +86,7 @@ class ReasoningReplay:
         if reasoning:
             for key in _keys(message):
                 self._memory.remember(run, _KIND, key, reasoning, keep=self._config.cache_max_entries)
+                self._unwritten = True
 
     def _give_back(self, message: dict[str, Any], reasoning: str) -> None:
         config = self._config

@@ -311,6 +311,7 @@ class SqliteStore:
         self._writer.submit(
             Job(lambda db: memories.remember(db, at, value, now, keep), len(value), is_log=False, settled=said)
         )
+        self._writer.hurry_up()  # the next request may come at once, and to another worker
 
     async def flush(self) -> None:
         """Return when everything so far is written."""

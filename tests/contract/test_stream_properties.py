@@ -105,7 +105,7 @@ async def test_what_has_nothing_to_change_passes_byte_for_byte(data: st.DataObje
 @given(data=st.data(), route=ROUTES)
 async def test_a_stream_that_is_put_together_is_the_same_document(data: st.DataObject, route: str) -> None:
     stream = data.draw(streams(route, noise=data.draw(st.booleans()), whole=data.draw(st.booleans())))
-    pipeline = [("streaming", {}), ("reasoning", {})]
+    pipeline: list[tuple[str, dict[str, Any]]] = [("streaming", {}), ("reasoning", {})]
     whole = await through(pipeline, [stream.body], route=route, stream=False)
     parts = await through(pipeline, data.draw(cuts(stream.body)), route=route, stream=False)
     assert parts == whole

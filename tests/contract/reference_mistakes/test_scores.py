@@ -60,7 +60,8 @@ def test_w_c2_prompts_and_inputs_do_not_collapse_to_one_answer(model_server, sid
     server = model_server()
     server.on(path, lambda request: Reply(json={"choices": [], "data": [], "asked": request.json[field]}))
     client = Client(sidecar(server).url)
-    assert [client.post(path, **{field: text}).json()["asked"] for text in "abc"] == ["a", "b", "c"]
+    asked: list[dict[str, Any]] = [{field: text} for text in "abc"]
+    assert [client.post(path, **fields).json()["asked"] for fields in asked] == ["a", "b", "c"]
     mixed = [Client(client.url).post(other, prompt="a", input="a").json() for other in (COMPLETIONS, "/v1/embeddings")]
     assert mixed[0] != mixed[1]
 
@@ -103,7 +104,7 @@ def test_w_c3_path_and_pipeline_are_told_apart(counting, sidecar, tmp_path):
     first = plain.content()
     assert changed.content() != first
     assert plain.content() == first
-    both = {"prompt": "a", "messages": [{"role": "user", "content": "a"}]}
+    both: dict[str, Any] = {"prompt": "a", "messages": [{"role": "user", "content": "a"}]}
     assert plain.post(COMPLETIONS, **both).json()["object"] != plain.post(CHAT, **both).json()["object"]
 
 
