@@ -150,26 +150,6 @@ def test_json_is_json(block):
     assert json.loads(block.text), "an empty document is no example"
 
 
-@pytest.mark.parametrize("name", ["system_message", "payload_modifier"])
-async def test_before_becomes_after(name, tmp_path):
-    page = DOCS / "reference" / "interceptors.md"
-    text = section(page, f"## {name}")
-    [config] = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
-    before, after = (json.loads(found) for found in re.findall(r"```json\n(.*?)```", text, re.DOTALL))
-    with ModelServer() as server:
-        document = yaml.safe_load(config) | {"upstream": {"url": server.url}, "store": f"sqlite:///{tmp_path}/x.db"}
-        app = create_app(Settings.model_validate(document))
-        async with (
-            lifespan(app),
-            ASGIExchange(
-                app, "POST", "/v1/chat/completions", [(b"host", b"localhost")], [json.dumps(before).encode()]
-            ) as exchange,
-        ):
-            await exchange.start()
-        [sent] = server.generation_requests
-    assert sent.json == after
-
-
 @pytest.fixture(scope="module")
 def running(tmp_path_factory) -> Iterator[tuple[ModelServer, Sidecar]]:
     """A model server that says "4" and a sidecar in front of it."""
