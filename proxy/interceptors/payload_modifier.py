@@ -23,6 +23,9 @@ class PayloadModifierConfig(TransformConfig):
     params_to_remove: tuple[str, ...] = Field((), description="parameters, and fields of messages, to leave out")
     params_to_rename: dict[str, str] = Field({}, description="old name -> new name")
     params_to_add: dict[str, Any] = Field({}, description="name -> value; replaces what is there")
+    add_before_rename: bool = Field(
+        False, description="what is added may be renamed, as in the reference's first generation"
+    )
     headers_to_remove: tuple[str, ...] = Field((), description="header names, in any case")
     headers_to_rename: dict[str, str] = Field({}, description="old header name -> new name")
     headers_to_add: dict[str, str] = Field({}, description="header name -> value; replaces what is there")
@@ -88,8 +91,9 @@ class PayloadModifier:
     async def __call__(self, exchange: Exchange, call_next: Next, /) -> Response:
         request = exchange.request
         self._remove(request.body)
-        self._rename(request.body)
-        self._add(request.body)
+        steps = (self._add, self._rename) if self._config.add_before_rename else (self._rename, self._add)
+        for change in steps:
+            change(request.body)
         if self._removed_headers or self._renamed_headers or self._added_headers:
             request.headers = self._changed(request.headers)
         return await call_next(exchange)

@@ -39,6 +39,10 @@ class ReasoningConfig(TransformConfig):
     include_if_not_finished: bool = Field(
         True, description="leave reasoning without an end in the text; false moves it, and the text is empty"
     )
+    discard_reasoning: bool = Field(
+        False,
+        description="leave reasoning out of the answer instead of moving it, as in the reference's first generation",
+    )
     require_start_token: bool = Field(
         False, description="only a text that begins with the start token has reasoning; other streams are not held back"
     )
@@ -64,6 +68,8 @@ class ReasoningConfig(TransformConfig):
     def _is_possible(self) -> ReasoningConfig:
         if self.migrate_reasoning_content and self.add_reasoning:
             raise ValueError("'add_reasoning' and 'migrate_reasoning_content' are opposites; set one of them")
+        if self.discard_reasoning and (self.add_reasoning is False or self.migrate_reasoning_content):
+            raise ValueError("'discard_reasoning' is about reasoning that is moved; nothing is, with these options")
         if self.start_reasoning_token is None and (self.migrate_reasoning_content or self.require_start_token):
             raise ValueError("without a 'start_reasoning_token' there is none to look for, or to put in front")
         return self
@@ -88,7 +94,8 @@ class Reasoning:
         tracking = ReasoningTracking(
             services.log, config.start_reasoning_token, config.logging_aggregated_stats_interval
         )
-        self._tracking = tracking if config.enable_reasoning_tracking and self._moves_out else None
+        counts = config.enable_reasoning_tracking and self._moves_out and not config.discard_reasoning
+        self._tracking = tracking if counts else None
 
     async def __call__(self, exchange: Exchange, call_next: Next, /) -> Response:
         response = await call_next(exchange)
@@ -97,8 +104,8 @@ class Reasoning:
             edit_answer(
                 response,
                 name="reasoning",
-                whole=lambda answer: _MoveOut(self._config.tokens, field).whole(answer),
-                events=lambda: _MoveOut(self._config.tokens, field),
+                whole=lambda answer: _MoveOut(self._config, field).whole(answer),
+                events=lambda: _MoveOut(self._config, field),
             )
         elif self._config.migrate_reasoning_content:
             start, end = self._config.start_reasoning_token or "", self._config.end_reasoning_token
@@ -116,8 +123,9 @@ class Reasoning:
 class _MoveOut:
     """Takes the text of each choice apart."""
 
-    def __init__(self, tokens: Tokens, field: str) -> None:
-        self._tokens = tokens
+    def __init__(self, config: ReasoningConfig, field: str) -> None:
+        self._tokens = config.tokens
+        self._discards = config.discard_reasoning
         self._field = field
         self._splitters: dict[int, Splitter] = {}
         self._last: Mapping[str, Any] = {}
@@ -132,7 +140,7 @@ class _MoveOut:
             splitter = Splitter(self._tokens)
             parts, rest = splitter.feed(text), splitter.finish()
             _rename(holder)
-            _put(holder, self._field, parts.reasoning + rest.reasoning, parts.content + rest.content)
+            self._put(holder, parts.reasoning + rest.reasoning, parts.content + rest.content)
 
     def edit(self, document: dict[str, Any]) -> Iterable[dict[str, Any]]:
         """Change one chunk of a stream."""
@@ -149,7 +157,7 @@ class _MoveOut:
                 rest = splitter.finish()
                 reasoning, content = reasoning + rest.reasoning, content + rest.content
             if isinstance(text, str) or reasoning or content:
-                _put(holder, self._field, reasoning, content)
+                self._put(holder, reasoning, content)
         return [document]
 
     def end(self) -> Iterable[dict[str, Any]]:
@@ -158,9 +166,14 @@ class _MoveOut:
             reasoning, content = splitter.finish()
             if reasoning or content:
                 holder: dict[str, Any] = {}
-                _put(holder, self._field, reasoning, content)
+                self._put(holder, reasoning, content)
                 choice = {"delta": holder} if self._field == "content" else holder
                 yield {**self._last, "choices": [{"index": index, **choice, "finish_reason": None}]}
+
+    def _put(self, holder: dict[str, Any], reasoning: str, content: str) -> None:
+        holder[self._field] = content
+        if reasoning and not self._discards:
+            holder[_FIELD] = (holder.get(_FIELD) or "") + reasoning
 
 
 class _MoveIn:
@@ -231,12 +244,6 @@ def _reasoning(holder: Mapping[str, Any] | None) -> str:
 def _rename(holder: dict[str, Any]) -> None:
     if isinstance(holder.get(_OTHER_FIELD), str) and holder.get(_FIELD) is None:
         holder[_FIELD] = holder.pop(_OTHER_FIELD)
-
-
-def _put(holder: dict[str, Any], field: str, reasoning: str, content: str) -> None:
-    holder[field] = content
-    if reasoning:
-        holder[_FIELD] = (holder.get(_FIELD) or "") + reasoning
 
 
 PLUGIN = Plugin(ReasoningConfig, Layer.TRANSFORM, simple(Reasoning), rank=50)

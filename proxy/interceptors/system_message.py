@@ -25,6 +25,9 @@ class SystemMessageConfig(TransformConfig):
     strategy: Literal["prepend", "append", "replace"] = Field(
         "prepend", description="before the request's own system message, behind it, or instead of it"
     )
+    separate: bool = Field(
+        False, description="in a chat, a message of its own: at the front, or with append at the end of all messages"
+    )
 
     @field_validator("routes")
     @classmethod
@@ -42,6 +45,7 @@ class SystemMessage:
     def __init__(self, config: SystemMessageConfig, services: Services) -> None:
         self._text = config.system_message
         self._strategy = config.strategy
+        self._separate = config.separate
         self._changes: dict[str, Callable[[dict[str, Any]], None]] = {
             routes.CHAT: self._chat,
             routes.COMPLETIONS: self._completions,
@@ -59,10 +63,15 @@ class SystemMessage:
             raise NotEditable("system_message needs 'messages', a list of objects")
         if self._strategy == "replace":
             messages[:] = [message for message in messages if message.get("role") not in _SYSTEM_ROLES]
-        if messages and messages[0].get("role") in _SYSTEM_ROLES:
+        if self._separate:
+            messages.insert(len(messages) if self._strategy == "append" else 0, self._message())
+        elif messages and messages[0].get("role") in _SYSTEM_ROLES:
             messages[0]["content"] = self._joined(messages[0].get("content"))
         else:
-            messages.insert(0, {"role": "system", "content": self._text})
+            messages.insert(0, self._message())
+
+    def _message(self) -> dict[str, Any]:
+        return {"role": "system", "content": self._text}
 
     def _responses(self, document: dict[str, Any]) -> None:
         document["instructions"] = self._joined(document.get("instructions"))

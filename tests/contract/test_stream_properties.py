@@ -18,6 +18,7 @@ EDITING: dict[str, list[tuple[str, dict[str, Any]]]] = {
     "reasoning, all of it": [("reasoning", {"include_if_not_finished": False})],
     "reasoning, from the start": [("reasoning", {"require_start_token": True})],
     "reasoning, own tokens": [("reasoning", {"start_reasoning_token": None, "end_reasoning_token": "é"})],
+    "reasoning, discarded": [("reasoning", {"discard_reasoning": True})],
     "reasoning, back": [("reasoning", {"migrate_reasoning_content": True})],
     "finish_reason": [("finish_reason", {})],
     "both": [("reasoning", {}), ("finish_reason", {})],

@@ -58,7 +58,8 @@ class Example:
 
 
 def example(name: str) -> Example:
-    config, fences = None, []
+    config: dict[str, Any] | None = None
+    fences: list[tuple[str, list[str], Any]] = []
     for language, mark, text in _FENCE.findall(section(PAGE, f"## {name}") + "\n"):
         if language == "yaml":
             config = yaml.safe_load(text)
@@ -170,5 +171,6 @@ def test_an_example_that_is_wrong_is_found() -> None:
     wrong = [("sent", {"a": 2}), ("asked", 2), ("got", {"b": 1}), ("seen", [{"status": 200, "x": "2"}])]
     assert [ran.holds(kind, [], expected) for kind, expected in wrong] == [False] * 4
     assert part_of({"a": [{"b": 1}]}, {"a": [{"b": 1, "c": 2}], "d": 3})
-    for other in ({"a": []}, {"a": [{"b": 2}]}, {}, []):
+    others: list[Any] = [{"a": []}, {"a": [{"b": 2}]}, {}, []]
+    for other in others:
         assert not part_of({"a": [{"b": 1}]}, other)

@@ -80,6 +80,17 @@ async def test_own_tokens():
     assert await moved("[[hm]]42 <think>", options) == ("hm", "42 <think>")
 
 
+@pytest.mark.parametrize("finished", [True, False])
+async def test_reasoning_may_be_discarded(finished):
+    options = {"discard_reasoning": True, "include_if_not_finished": finished}
+    assert await moved("<think>hm</think>42", options) == (None, "42")
+    assert await streamed(delta("<think>h"), delta("m</think>42"), delta(finish="stop"), options=options) == {
+        0: ("", "42")
+    }
+    assert await moved("<think>hm", options) == (None, "<think>hm" if finished else "")
+    assert await moved("42", options, reasoning_content="the server's own") == ("the server's own", "42")
+
+
 async def test_unfinished_reasoning_stays_or_leaves():
     assert await moved("<think>hm") == (None, "<think>hm")
     assert await moved("<think>hm", {"include_if_not_finished": False}) == ("hm", "")
@@ -167,6 +178,8 @@ async def test_an_encoding_that_nobody_knows_is_an_error():
     "options",
     [
         {"add_reasoning": True, "migrate_reasoning_content": True},
+        {"discard_reasoning": True, "migrate_reasoning_content": True},
+        {"discard_reasoning": True, "add_reasoning": False},
         {"start_reasoning_token": None, "migrate_reasoning_content": True},
         {"start_reasoning_token": None, "require_start_token": True},
         {"start_reasoning_token": ""},

@@ -48,6 +48,25 @@ async def test_removed_then_renamed_then_added(tmp_path, server) -> None:
     assert document == {**chat(), "seed": 7, "max_completion_tokens": 9, "top_p": 1.0}
 
 
+@pytest.mark.parametrize(("before", "sent"), [(False, {"a": 1}), (True, {"b": 1})])
+async def test_what_is_added_may_be_renamed(tmp_path, server, before, sent) -> None:
+    options = {"params_to_rename": {"a": "b"}, "params_to_add": {"a": 1}, "add_before_rename": before}
+    assert await modified(tmp_path, server, options, chat()) == {**chat(), **sent}
+
+
+@pytest.mark.parametrize("strategy", ["prepend", "append", "replace"])
+async def test_the_system_message_may_be_one_of_its_own(tmp_path, server, strategy) -> None:
+    own, old = {"role": "system", "content": "S"}, {"role": "system", "content": "old"}
+    expected = {"prepend": [own, old, USER], "append": [old, USER, own], "replace": [own, USER]}
+    async with sidecar(
+        tmp_path,
+        server,
+        [{"name": "system_message", "config": {"system_message": "S", "strategy": strategy, "separate": True}}],
+    ) as proxy:
+        await proxy.ask(chat(messages=[old, USER]))
+        assert proxy.last["messages"] == expected[strategy]
+
+
 async def test_removal_reaches_messages_and_never_tool_schemas_or_text(tmp_path, server) -> None:
     body = chat(
         tools=[TOOL], messages=[{**USER, "temperature": 1, "content": '{"temperature": 1}'}], extra={"temperature": 2}
