@@ -138,12 +138,14 @@ class Outcome(NamedTuple):
     body: bytes
     error: str | None
     """The code of our own error that ended it."""
+    changed: list[str]
+    """Fields of the answer that the ledger names."""
 
     @property
-    def seen(self) -> tuple[Any, list[bytes], str | None]:
+    def seen(self) -> tuple[Any, list[bytes], str | None, list[str]]:
         """What a client can tell apart: events, comments and the error."""
         comments = [line for line in self.body.replace(b"\r", b"\n").split(b"\n") if line.startswith(b":")]
-        return split(self.body), comments, self.error
+        return split(self.body), comments, self.error, sorted(self.changed)
 
     @property
     def documents(self) -> list[Any]:
@@ -189,7 +191,8 @@ async def through(
                 async for chunk in response.body:
                     got += chunk
         except ProxyError as error:
-            return Outcome(got, error.code)
+            exchange.error = error
         finally:
             await response.aclose()
-    return Outcome(got, exchange.error.code if exchange.error is not None else None)
+    changed = [change.field for change in exchange.ledger.changes if change.on == "answer"]
+    return Outcome(got, exchange.error.code if exchange.error is not None else None, changed)

@@ -117,7 +117,7 @@ BODIES = st.fixed_dictionaries(
 )
 ANSWERS = st.lists(st.sampled_from(["<think>", "</think>", "\n", "a", "é"]), max_size=5).map("".join)
 
-relaxed = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+relaxed = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def test_every_built_in_transform_is_here() -> None:

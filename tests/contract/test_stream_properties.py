@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from proxy import interceptors
 from proxy.plugins import BUILT_IN
+from proxy.wire.sse import split
 from tests.event_streams import Stream, cuts, streams, through
 
 EDITING: dict[str, list[tuple[str, dict[str, Any]]]] = {
@@ -35,7 +36,7 @@ HOLDING = {"streaming"}
 """Those that put a stream together instead."""
 
 ROUTES = st.sampled_from(["chat", "completions"])
-relaxed = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+relaxed = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def test_every_interceptor_that_edits_answers_is_here() -> None:
@@ -94,12 +95,21 @@ async def test_not_a_character_is_lost_but_tokens_and_newlines(name: str, data: 
     }
 
 
+@pytest.mark.parametrize("name", EDITING)
+@relaxed
+@given(data=st.data(), route=ROUTES)
+async def test_what_differs_is_in_the_ledger_and_nothing_else(name: str, data: st.DataObject, route: str) -> None:
+    stream = data.draw(streams(route))
+    got = await through(EDITING[name], data.draw(cuts(stream.body)), route=route, max_tokens=3)
+    assert got.error is not None or (split(got.body) != split(stream.body)) == bool(got.changed)
+
+
 @relaxed
 @given(data=st.data(), route=ROUTES)
 async def test_what_has_nothing_to_change_passes_byte_for_byte(data: st.DataObject, route: str) -> None:
     stream = data.draw(streams(route))
     got = await through([("finish_reason", {})], data.draw(cuts(stream.body)), route=route)
-    assert (got.body, got.error) == (stream.body, None)
+    assert (got.body, got.error, got.changed) == (stream.body, None, [])
 
 
 @relaxed
