@@ -26,12 +26,13 @@ from proxy.app import create_app
 from proxy.plugins import BUILT_IN
 from proxy.settings import Settings
 from proxy.testing import ModelServer, Reply, lifespan
+from tests.built_in import TRANSLATORS
 from tests.contract.sidecar import Answer, Sidecar
 from tests.docs.markdown import DOCS, section
 
 PAGE = DOCS / "reference" / "interceptors.md"
-NOT_RUN = {"limit"}
-"""What is only seen under load; tests/unit/interceptors/test_limit.py has it."""
+NOT_RUN = {"limit", *TRANSLATORS}
+"""What is only seen under load (tests/unit/interceptors/test_limit.py has it), and what has an example of its own."""
 AFTER = {"sent", "asked", "got", "seen", "row", "statistics", "console", "told", "file"}
 LISTENER = "http://localhost:8000"
 _FENCE = re.compile(r"^```(\w+) ?(.*)\n((?:.*\n)*?)```$", re.MULTILINE)
