@@ -1,3 +1,6 @@
+import sqlite3
+from contextlib import closing
+
 import pytest
 from pydantic import ValidationError
 
@@ -77,3 +80,13 @@ def test_which_statuses_stop_a_run(options, stops):
 def test_options_that_mean_nothing_are_refused(options):
     with pytest.raises(ValidationError):
         RaiseClientErrorsConfig.model_validate(options)
+
+
+async def test_it_is_written_before_another_worker_can_be_asked(tmp_path, server, monkeypatch):
+    monkeypatch.setattr("proxy.store.writer.FLUSH_INTERVAL", 3600)  # nothing else has it written
+    server.enqueue(Reply(404, json={}))
+    async with sidecar(tmp_path, server, ["raise_client_errors"]) as proxy:
+        assert (await proxy.ask(chat(), x_evalside_run="r")).status == 404
+        with closing(sqlite3.connect(tmp_path / "evalside.db")) as connection:
+            [(run, reason)] = connection.execute("SELECT run, value FROM memory").fetchall()
+    assert (run, reason) == ("r", "the model server answered /v1/chat/completions with 404")

@@ -1,4 +1,7 @@
+import asyncio
 import json
+import sqlite3
+from contextlib import closing
 
 import pytest
 
@@ -124,3 +127,27 @@ async def test_what_is_not_remembered_may_be_logged(tmp_path, server, log, capsy
         await proxy.ask(chat(messages=[USER, own, USER]))
         assert proxy.last["messages"][1] == own
     assert capsys.readouterr().out.count("Reasoning unknown") == log
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_it_is_written_before_another_worker_can_be_asked(tmp_path, server, monkeypatch, stream):
+    monkeypatch.setattr("proxy.store.writer.FLUSH_INTERVAL", 3600)  # nothing else has it written
+
+    def say(reasoning):
+        said = {"role": "assistant", "content": reasoning, "reasoning_content": reasoning}
+        choice = {"index": 0, "delta": said, "finish_reason": "stop"}
+        stream_of = Reply(chunks=[events({"object": "chat.completion.chunk", "choices": [choice]})])
+        server.on(CHAT, stream_of if stream else answer(**said))
+
+    def written():
+        with closing(sqlite3.connect(tmp_path / "evalside.db")) as connection:
+            return {row[0] for row in connection.execute("SELECT value FROM memory WHERE kind = 'reasoning'")}
+
+    async with sidecar(tmp_path, server, replay()) as proxy:
+        for reasoning in ("first", "second"):
+            say(reasoning)
+            await proxy.ask(chat(stream=stream))
+            async with asyncio.timeout(10):
+                while stream and reasoning not in written():  # noqa: ASYNC110 - at once, but behind the last byte
+                    await asyncio.sleep(0.005)
+            assert reasoning in written()
