@@ -63,7 +63,8 @@ class TestBundles:
         )
         good("export", "-c", "c.yaml", "-o", "all.evalside")
         pipeline = read_manifest(folder / "all.evalside").pipeline
-        assert [item["name"] for item in pipeline["interceptors"]] == ["system_message", "endpoint", "caching"]
+        names = [item["name"] for item in pipeline["interceptors"]]
+        assert names == ["system_message", "endpoint", "caching", "damping"]
         assert re.fullmatch("[0-9a-f]{16}", pipeline["fingerprint"])
         assert "a-secret-key-of-mine" not in json.dumps(pipeline)
 
