@@ -142,10 +142,10 @@ class Outcome(NamedTuple):
     """Fields of the answer that the ledger names."""
 
     @property
-    def seen(self) -> tuple[Any, list[bytes], str | None, list[str]]:
+    def seen(self) -> tuple[Any, list[bytes], str | None]:
         """What a client can tell apart: events, comments and the error."""
         comments = [line for line in self.body.replace(b"\r", b"\n").split(b"\n") if line.startswith(b":")]
-        return split(self.body), comments, self.error, sorted(self.changed)
+        return split(self.body), comments, self.error
 
     @property
     def documents(self) -> list[Any]:

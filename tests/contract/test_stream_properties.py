@@ -54,6 +54,7 @@ async def test_any_cut_gives_what_the_whole_gives(name: str, data: st.DataObject
     whole = await through(EDITING[name], [stream.body], route=route, max_tokens=3)
     parts = await through(EDITING[name], data.draw(cuts(stream.body)), route=route, max_tokens=3)
     assert parts.seen == whole.seen
+    assert sorted(parts.changed) == sorted(whole.changed)
 
 
 @pytest.mark.parametrize("name", EDITING)
