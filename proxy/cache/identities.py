@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from proxy.core.http import Headers
-from proxy.wire.identity import Identity
+from proxy.wire.identity import Identity, ServerFacts
 
 
 class Identities(Protocol):
@@ -14,6 +14,9 @@ class Identities(Protocol):
 
     async def current(self, headers: Headers, model: str | None) -> Identity | None:
         """Return who would answer a request with these headers for this model; None where that cannot be known now."""
+
+    async def server(self, headers: Headers) -> ServerFacts | None:
+        """Return what the server tells about itself, whatever its identity is; None where it cannot be known now."""
 
     async def confirmed(self, before: Identity, headers: Headers, model: str | None) -> bool:
         """Return whether a look that began after this call saw the same model server."""
@@ -37,6 +40,11 @@ class Always:
     """The same model server for ever, or none at all: for a replay without one, and for tests."""
 
     identity: Identity | None = None
+    facts: ServerFacts | None = None
+
+    async def server(self, headers: Headers) -> ServerFacts | None:
+        """Return what was told."""
+        return self.facts
 
     async def current(self, headers: Headers, model: str | None) -> Identity | None:
         """Return it."""

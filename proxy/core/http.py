@@ -164,6 +164,10 @@ class Request:
         """Path and query as they stand in the request line, never decoded or quoted again."""
         return self.path + b"?" + self.query if self.query else self.path
 
+    def copy(self) -> Request:
+        """Return a request with the same bytes, whose changes are its own."""
+        return Request(self.method, self.path, self.query, self.headers, Payload(self.body.raw))
+
 
 class Response:
     """What goes to the client. Whoever obtains one must `aclose` it; the edge does so for what reaches it."""
@@ -270,11 +274,14 @@ class Exchange:
         if opened not in self._opened:
             self._opened.append(opened)
 
-    def fork(self) -> Exchange:
-        """Return an exchange with the same request that owns what is opened for it, and may outlive this one."""
+    def fork(self, *, ends_with_this: bool = False) -> Exchange:
+        """Return an exchange with the same request that owns what is opened for it, and may outlive this one.
+
+        With `ends_with_this` it may not: what is opened for it is this one's.
+        """
         other = copy.copy(self)
         other._facts = dict(self._facts)  # noqa: SLF001 - it is one of us
-        other._opened = []  # noqa: SLF001
+        other._opened = self._opened if ends_with_this else []  # noqa: SLF001
         return other
 
     def adopt(self, other: Exchange) -> None:

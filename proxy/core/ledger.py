@@ -30,7 +30,8 @@ class Change(NamedTuple):
     """Of a body that was replaced as a whole, the path is empty and both sides are hashes."""
     why: str = CONFIGURED
     times: int = 1
-    """How many events of a stream it happened to; before and after are those of the first."""
+    """How many events of a stream it happened to, before and after are those of the first; or how many of the requests
+    that the client's became."""
 
     @property
     def field(self) -> str:
@@ -43,24 +44,44 @@ class Change(NamedTuple):
 class Ledger:
     """The changes to one exchange, in the order in which they were made."""
 
-    __slots__ = ("_answer", "_made", "_reasons", "_request", "_stream")
+    __slots__ = ("_answer", "_inherited", "_made", "_reasons", "_request", "_streams")
 
     def __init__(self, request: Request) -> None:
         self._made: list[Change] = []
         self._request = _request_state(request)
         self._answer: _State | None = None
-        self._stream: ByteStream | None = None
+        self._streams: list[ByteStream] = []
         self._reasons: dict[str, str] = {}
+        self._inherited = 0
 
     @property
     def changes(self) -> list[Change]:
         """All entries; those of a stream are complete when it has ended."""
-        maps = self._stream.maps if self._stream is not None else ()
         return self._made + [
             Change(mapped.name, "answer", "body", change.what, change.why, change.times)
-            for mapped in maps
+            for stream in self._streams
+            for mapped in stream.maps
             for change in mapped.changes
         ]
+
+    def branch(self, request: Request) -> Ledger:
+        """Return a ledger with the same entries that goes on with a copy of the request."""
+        other = Ledger(request)
+        other._made = list(self._made)
+        other._inherited = len(self._made)
+        return other
+
+    def join(self, other: Ledger) -> None:
+        """Enter what was changed since the branching in another request that the client's became."""
+        own = [change[:5] for change in self._made]
+        for change in other._made[other._inherited :]:
+            if change.on == "request":
+                if change[:5] in own:
+                    place = own.index(change[:5])
+                    self._made[place] = self._made[place]._replace(times=self._made[place].times + change.times)
+                else:
+                    own.append(change[:5])
+                    self._made.append(change)
 
     def explain(self, field: str, why: str) -> None:
         """Give the reason for what the calling interceptor does to this field, `messages[].name` for all of a list."""
@@ -92,7 +113,8 @@ class Ledger:
         self._answer = now
         body = response.body
         if isinstance(body, ByteStream):
-            self._stream = body
+            if body not in self._streams:
+                self._streams.append(body)
             if strict:
                 body.forbid_changes(interceptor)
         # Without a `before` the interceptor answered by itself: it changed nobody's answer.

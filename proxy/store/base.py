@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields
 from typing import NamedTuple, Protocol
 
@@ -268,6 +268,13 @@ class Memory(Protocol):
 
     def remember(self, run: str | None, kind: str, key: str, value: str, /, *, keep: int | None = None) -> None:
         """Remember a value in place of the one before; enqueues and never waits. `keep` limits those of the kind."""
+
+    async def amend(self, run: str | None, kind: str, key: str, change: Callable[[str | None], str], /) -> str:
+        """Replace what is remembered by what `change` makes of it, in one step for all workers, and return that.
+
+        Raises:
+            StoreError: it could not be written.
+        """
 
 
 class CacheStore(ResponseStore, RunStore, Protocol):

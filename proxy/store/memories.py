@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 
 _RECALL = "SELECT value FROM memory WHERE run = ? AND kind = ? AND key = ?"
 _REMEMBER = "INSERT OR REPLACE INTO memory (run, kind, key, value, at) VALUES (?, ?, ?, ?, ?)"
@@ -37,3 +38,12 @@ def remember(connection: sqlite3.Connection, at: Place, value: str, now: float, 
         count = connection.execute(_COUNT, at[:2]).fetchone()[0]
         if count > keep:
             connection.execute(_FORGET, (*at[:2], keep))
+
+
+def amend(connection: sqlite3.Connection, at: Place, change: Callable[[str | None], str], now: float) -> str:
+    """Replace what is remembered by what `change` makes of it, in a transaction, and return that."""
+    before = recall(connection, at)
+    value = change(before)
+    if value != before:
+        remember(connection, at, value, now, None)
+    return value

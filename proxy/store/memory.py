@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from proxy.store import changes, memories, queries, samples, statistics
 from proxy.store.base import (
@@ -124,6 +124,10 @@ class MemoryStore:
     def lost(self, name: str, /) -> None:
         """Count a loss."""
         setattr(self.losses, name, getattr(self.losses, name) + 1)
+
+    async def amend(self, run: str | None, kind: str, key: str, change: Callable[[str | None], str], /) -> str:
+        """Replace what is remembered by what `change` makes of it."""
+        return memories.amend(self._db, (run or DEFAULT_RUN, kind, key), change, time.time())
 
     async def flush(self) -> None:
         """Return at once: nothing is queued."""

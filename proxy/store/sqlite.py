@@ -313,6 +313,11 @@ class SqliteStore:
         )
         self._writer.hurry_up()  # the next request may come at once, and to another worker
 
+    async def amend(self, run: str | None, kind: str, key: str, change: Callable[[str | None], str], /) -> str:
+        """Replace what is remembered by what `change` makes of it; raises StoreError where that is refused."""
+        at = (run or DEFAULT_RUN, kind, key)
+        return await self._writer.transact(lambda db: memories.amend(db, at, change, time.time()))
+
     async def flush(self) -> None:
         """Return when everything so far is written."""
         await self._writer.flush()

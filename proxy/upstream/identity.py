@@ -94,6 +94,14 @@ class IdentityWatch:
         # While the canary was asked another probe may have found something else.
         return identity if self._fresh() and self._valid.get(model) is identity else None
 
+    async def server(self, headers: Headers) -> ServerFacts | None:
+        """Return what the server tells, under a namespace too; None where that cannot be known now."""
+        for _ in range(_TRIES):
+            if self._fresh():
+                break
+            await self._probed(headers)
+        return self._facts if self._fresh() else None
+
     async def confirmed(self, before: Identity, headers: Headers, model: str | None) -> bool:
         """Return whether a probe that began after this call gives the identity `before` for the model.
 

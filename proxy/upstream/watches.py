@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 
 from proxy.core.http import Headers
 from proxy.upstream.identity import IdentityWatch
-from proxy.wire.identity import CREDENTIALS, Identity
+from proxy.wire.identity import CREDENTIALS, Identity, ServerFacts
 
 MOST = 64
 """Sets of credentials that are watched for. The one that was asked for longest ago makes room."""
@@ -35,6 +35,10 @@ class Watches:
     async def current(self, headers: Headers, model: str | None) -> Identity | None:
         """Return the identity to look up under, None where it cannot be known now."""
         return await self._of(headers).current(headers, model)
+
+    async def server(self, headers: Headers) -> ServerFacts | None:
+        """Return what the server tells about itself, None where it cannot be known now."""
+        return await self._of(headers).server(headers)
 
     async def confirmed(self, before: Identity, headers: Headers, model: str | None) -> bool:
         """Return whether a probe that began after this call gives the identity `before` for the model."""

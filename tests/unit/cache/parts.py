@@ -11,7 +11,7 @@ from proxy.core.http import Exchange, Headers, Payload, Request, Response
 from proxy.core.redact import Redactor
 from proxy.core.stream import ByteStream
 from proxy.store.base import EntryKey, StoredResponse
-from proxy.wire.identity import Identity
+from proxy.wire.identity import Identity, ServerFacts
 
 NAMED = Identity("n")
 PROBED = Identity("http://h/v1 vllm 1", "vllm", {"version": "1"})
@@ -76,6 +76,9 @@ class Watchman:
 
     async def current(self, headers: Headers, model: str | None) -> Identity | None:
         return PROBED
+
+    async def server(self, headers: Headers) -> ServerFacts | None:
+        return None
 
     async def confirmed(self, before: Identity, headers: Headers, model: str | None) -> bool:
         look: asyncio.Future[bool] = asyncio.get_running_loop().create_future()

@@ -1,5 +1,5 @@
 from proxy.cache.identities import Always
-from proxy.wire.identity import Identity
+from proxy.wire.identity import Identity, ServerFacts
 
 
 async def test_always_the_same() -> None:
@@ -16,3 +16,8 @@ async def test_always_the_same() -> None:
 async def test_nobody_there() -> None:
     assert await Always().current([], "m") is None
     assert not await Always().confirmed(Identity("a"), [], "m")
+
+
+async def test_what_a_server_told_is_told_for_ever() -> None:
+    assert await Always().server([]) is None
+    assert await Always(facts=ServerFacts("vllm")).server([]) == ServerFacts("vllm")

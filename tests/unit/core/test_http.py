@@ -278,3 +278,21 @@ async def test_a_tap_that_failed_on_the_whole_body_is_remembered_by_its_stream()
     response.stream().tap(Fails())
     await response.read()
     assert len(response.tap_errors) == 2
+
+
+async def test_what_is_opened_for_a_fork_may_end_with_the_exchange():
+    exchange = Exchange(make_request(), route="chat")
+    fork = exchange.fork(ends_with_this=True)
+    stream = ByteStream(chunks_of(b"a"))
+    fork.owns(stream)
+    await exchange.aclose()
+    assert stream.outcome is Outcome.CLIENT_GONE
+
+
+def test_changes_of_a_copied_request_are_its_own():
+    request = Request("POST", b"/v1/x", b"a=1", [(b"x", b"1")], Payload(b'{ "a": 1 }'))
+    copied = request.copy()
+    copied.body.edit()["a"] = 2
+    copied.headers = []
+    assert (copied.method, copied.target, copied.body.raw) == ("POST", b"/v1/x?a=1", b'{"a":2}')
+    assert (request.body.raw, request.headers) == (b'{ "a": 1 }', [(b"x", b"1")])

@@ -271,3 +271,61 @@ async def test_what_was_received_and_the_ledger_give_what_is_sent(received, vers
     apply(made, [change.what for change in exchange.ledger.changes])
     sent = exchange.request.body.json
     assert encode(dict(sorted(made.items()))) == encode(dict(sorted(sent.items())))
+
+
+def edited(exchange, **fields):
+    exchange.request.body.edit().update(fields)
+    exchange.ledger.note_request("edit", exchange.request)
+
+
+def test_a_branch_goes_on_with_a_copy_of_the_request():
+    exchange = make()
+    edited(exchange, seed=2)
+    copied = exchange.request.copy()
+    branch = exchange.ledger.branch(copied)
+    copied.body.edit()["seed"] = 3
+    branch.note_request("later", copied)
+    assert [(change.interceptor, change.what.after) for change in branch.changes] == [("edit", 2), ("later", 3)]
+    assert [change.interceptor for change in exchange.ledger.changes] == ["edit"]
+
+
+def test_requests_that_one_became_are_entered_together():
+    exchange = make()
+    edited(exchange, model="n")
+    start, ledger = exchange.request, exchange.ledger
+    branches = []
+    for seed in (1, 2, 2):
+        request = start.copy()
+        branch = ledger.branch(request)
+        request.body.edit().update(seed=seed, n=1)
+        branch.note_request("each", request)
+        branch.begin_answer(Response(200, [], Payload(b'{"a":1}')))
+        branch.note_answer("each", Response(201, [], Payload(b'{"a":2}')))
+        branches.append(branch)
+    first, *others = branches
+    for other in others:
+        first.join(other)
+    assert [(change.interceptor, change.field, change.times) for change in first.changes] == [
+        ("edit", "model", 1), ("each", "n", 3), ("each", "status", 1), ("each", "(body)", 1), ("each", "seed", 2)
+    ]  # fmt: skip
+
+
+def test_changes_to_a_stream_stay_when_another_takes_its_place():
+    class Noted:
+        changes = [StreamChange(Difference(("event",), ABSENT, "x"))]  # noqa: RUF012
+
+        def feed(self, chunk):
+            return chunk
+
+        def end(self):
+            return b""
+
+    exchange = make()
+    first, second = stream(b"a"), stream(b"b")
+    exchange.ledger.begin_answer(Response(200, [], first))
+    first.map(Noted(), name="inner")
+    exchange.ledger.note_answer("inner", Response(200, [], first))
+    second.map(Noted(), name="outer")
+    exchange.ledger.note_answer("outer", Response(200, [], second))
+    exchange.ledger.note_answer("outermost", Response(200, [], second))
+    assert [change.interceptor for change in exchange.ledger.changes] == ["inner", "outer"]

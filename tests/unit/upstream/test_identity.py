@@ -255,3 +255,17 @@ async def test_the_facts_of_a_probe_are_json():
     async with gated() as (_, url), watching(url) as watch:
         identity = await watch.current([], "m")
         assert json.loads(json.dumps(dict(identity.facts))) == identity.facts
+
+
+async def test_what_the_server_tells_is_asked_for_under_a_namespace_too(model_server):
+    server = model_server()
+    async with watching(server.url, namespace="run-7") as watch:
+        told = await watch.server([])
+        assert told is not None
+        assert (told.server, told.of(MODEL)["models[mock-model].max_model_len"]) == ("vllm", "131072")
+        asked = server.requests_total
+        assert await watch.server([]) is told
+        assert server.requests_total == asked
+        server.on("/v1/models", Reply(503))
+        watch.doubt()
+        assert await watch.server([]) is None

@@ -145,3 +145,11 @@ async def test_no_key_is_kept(model_server):
     async with watching(server.url) as watches:
         await watches.current(key("sk-client"), MODEL)
         assert b"sk-client" not in b"".join(watches._others)
+
+
+async def test_each_key_is_told_of_its_own_server(model_server):
+    server = model_server()
+    gateway(server)
+    async with watching(server.url, namespace="mine") as watches:
+        told = {name: await watches.server(key(name)) for name in "ab"}
+    assert [told[name].shared["version.version"] for name in "ab"] == ["1", "2"]
