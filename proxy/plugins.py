@@ -38,6 +38,7 @@ BUILT_IN = {
     "log_tokens": "proxy.interceptors.log_tokens",
     "logging": "proxy.interceptors.logging",
     "modify_tools": "proxy.interceptors.modify_tools",
+    "normalize": "proxy.interceptors.normalize",
     "payload_modifier": "proxy.interceptors.payload_modifier",
     "progress_tracking": "proxy.interceptors.progress_tracking",
     "raise_client_errors": "proxy.interceptors.raise_client_errors",

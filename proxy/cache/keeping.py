@@ -12,13 +12,14 @@ from urllib.parse import parse_qsl
 from proxy.cache.identities import Identities
 from proxy.cache.place import Place
 from proxy.core.collect import Collector
-from proxy.core.facts import UpstreamFacts
+from proxy.core.facts import NoDone, UpstreamFacts
 from proxy.core.hop import HOP_BY_HOP
 from proxy.core.http import Exchange, Headers, Response, get_header
 from proxy.core.redact import Redactor
 from proxy.core.stream import Outcome
 from proxy.store.base import DEFAULT_RUN, CacheStore, EntryKey, Lease, StoredResponse
 from proxy.wire.complete import is_complete
+from proxy.wire.done import with_done
 from proxy.wire.encoding import decode
 from proxy.wire.identity import NAMESPACE, Identity, credentials
 from proxy.wire.sse import is_event_stream
@@ -80,7 +81,8 @@ class Completed:
         document = self._exchange.request.body.json
         if body is None or streamed != (document.get("stream") is True):
             return
-        if not is_complete(self._place.route, document, body, streamed=streamed):
+        whole = with_done(body) if streamed and self._exchange.get(NoDone) is not None else body
+        if not is_complete(self._place.route, document, whole, streamed=streamed):
             return
         kept = [item for item in headers if not _is_of_the_moment(item[0].lower())]
         if self._holds_secret(body, self._place.request, *(value for _, value in kept)):

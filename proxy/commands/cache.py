@@ -23,6 +23,7 @@ from proxy.store.bundle.choice import named
 from proxy.store.bundle.exporting import export_pairs, export_run
 from proxy.store.bundle.importing import import_bundle
 from proxy.store.bundle.manifest import Manifest
+from proxy.store.bundle.profiles import adopt_apart
 from proxy.store.inventory import Prune, entries, entry, prunable, prune, stats
 from proxy.store.reading import reading
 from proxy.wire import routes
@@ -193,7 +194,9 @@ def export_command(  # noqa: PLR0913 - one parameter for each option
                 "pairs": export_pairs(database, run, output, saved=scope.saved, redactor=scope.redactor),
             }
         else:
-            manifest = export_run(database, run, output, pipeline=scope.pipeline(), capabilities=profile)
+            manifest = export_run(
+                database, run, output, pipeline=scope.pipeline(), capabilities=profile, memory=scope.log
+            )
             facts = {"file": str(output), "run": run, **manifest.counts.model_dump(), "checksum": manifest.checksum}
         _print_facts(facts, as_json=as_json)
 
@@ -214,6 +217,9 @@ def import_command(  # noqa: PLR0913 - one parameter for each option
         scope = read_scope(config, store)
         consent = None if dry_run or trust else partial(_ask_for_trust, file)
         done = import_bundle(scope.ready(make=True), file, run=as_run, dry_run=dry_run, consent=consent)
+        if scope.log != scope.database and not dry_run:
+            scope.ready_log()
+            adopt_apart(scope.log, dict.fromkeys(done.runs, done.manifest.run), done.manifest.profiles)
         facts = {
             "file": str(file),
             "runs": list(done.runs),

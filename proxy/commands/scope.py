@@ -80,10 +80,12 @@ class Scope:
         """
         if not make and not self.database.exists():
             raise StoreError(f"there is no store at {self.database}; name another with --store or --config")
-        store = SqliteStore(self.database)
-        store.open()
-        store.close()
+        _migrated(self.database)
         return self.database
+
+    def ready_log(self) -> None:
+        """Bring the database with the exchanges to this version's schema; it is made where it is not there."""
+        _migrated(self.log)
 
     def pipeline(self) -> dict[str, Any]:
         """Return the effective pipeline for a manifest, secrets redacted."""
@@ -110,6 +112,12 @@ def read_scope(config: Path | None, store: str | None) -> Scope:
     log = parse_store_url(store or settings.store)
     folder = _caching(entries).get("cache_dir") if store is None else None
     return Scope(settings, entries, Path(folder).expanduser() / CACHE_FILE if folder is not None else log, log)
+
+
+def _migrated(database: Path) -> None:
+    store = SqliteStore(database)
+    store.open()
+    store.close()
 
 
 def _caching(entries: list[Entry]) -> dict[str, Any]:

@@ -78,6 +78,12 @@ class ChangeRefused(RequestError):
         )
 
 
+class UnsupportedParameter(RequestError):
+    """`normalize` knows that the model server does not take a parameter of the request, or would ignore it."""
+
+    code = "unsupported_parameter"
+
+
 class InvalidHeader(RequestError):
     """A request header has a value that its meaning does not allow, or that HTTP cannot carry on."""
 
@@ -215,6 +221,15 @@ class StoreUnreadable(ProxyError):
 
     status = 500
     code = "store_unreadable"
+
+
+class ServerUnknown(ProxyError):
+    """`normalize` with `dialect: auto` has to know which model server there is, and it cannot be asked now."""
+
+    status = 503
+    code = "server_unknown"
+    kind = "upstream_error"
+    retry_helps = True
 
 
 class ShuttingDown(ProxyError):

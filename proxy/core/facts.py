@@ -42,3 +42,8 @@ class UpstreamFacts:
     """How long the model server took until its headers were here, in milliseconds."""
 
     ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class NoDone:
+    """That the model server ends its streams of choices without `[DONE]`, so that none is missing."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from proxy.core.errors import AnswerNotEditable, NotEditable, RequestError
 from proxy.core.http import Headers, Payload, Response, get_header, without_headers
-from proxy.core.stream import CONFIGURED
+from proxy.core.stream import CONFIGURED, ByteStream
 from proxy.wire.edits import Editor, EventEdits
 from proxy.wire.encoding import Inflater, decode
 from proxy.wire.sse import is_event_stream
@@ -37,24 +37,41 @@ def edit_answer(
     """
     if not 200 <= response.status < 300:
         return
-    encoding = get_header(response.headers, _ENCODING)
-    encoded = encoding is not None and encoding.strip().lower() != b"identity"
     if is_event_stream(response.headers):
-        stream = response.stream()
-        if encoded:
-            assert encoding is not None
-            stream.map(Inflater(encoding), name=name)
-            response.headers = _plain(response.headers)
-        stream.map(EventEdits(events(), why=why), name=name)
+        readable_stream(response, name=name).map(EventEdits(events(), why=why), name=name)
     elif isinstance(response.body, Payload):
-        body = response.body
-        if encoded:
-            raw = decode(body.raw, encoding)
-            if raw is None:
-                raise AnswerNotEditable("the answer's content encoding cannot be taken off")
-            body = response.body = Payload(raw)
-            response.headers = _plain(response.headers)
-        _edit(body, whole)
+        _edit(readable_body(response), whole)
+
+
+def readable_stream(response: Response, *, name: str) -> ByteStream:
+    """Return the body as a stream without content encoding; `name` is that of the interceptor which takes it off."""
+    stream, encoding = response.stream(), _encoding(response)
+    if encoding is not None:
+        stream.map(Inflater(encoding), name=name)
+        response.headers = _plain(response.headers)
+    return stream
+
+
+def readable_body(response: Response) -> Payload:
+    """Return the complete body without content encoding.
+
+    Raises:
+        AnswerNotEditable: the encoding cannot be taken off.
+    """
+    assert isinstance(response.body, Payload)
+    encoding = _encoding(response)
+    if encoding is not None:
+        raw = decode(response.body.raw, encoding)
+        if raw is None:
+            raise AnswerNotEditable("the answer's content encoding cannot be taken off")
+        response.body = Payload(raw)
+        response.headers = _plain(response.headers)
+    return response.body
+
+
+def _encoding(response: Response) -> bytes | None:
+    encoding = get_header(response.headers, _ENCODING)
+    return None if encoding is None or encoding.strip().lower() == b"identity" else encoding
 
 
 def _edit(body: Payload, change: Callable[[dict[str, Any]], None]) -> None:

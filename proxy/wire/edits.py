@@ -44,11 +44,13 @@ class EventEdits:
     Args:
         editor: what changes the events.
         why: the reason that the ledger gets.
+        keep_done: False takes `[DONE]` out, for a stream that others go on behind.
     """
 
-    def __init__(self, editor: Editor, *, why: str = CONFIGURED) -> None:
+    def __init__(self, editor: Editor, *, why: str = CONFIGURED, keep_done: bool = True) -> None:
         self._editor = editor
         self._why = why
+        self._keep_done = keep_done
         self._pending = b""
         self._parser = sse.Parser()
         self._ended = False
@@ -87,7 +89,7 @@ class EventEdits:
             return block
         data = events[0].data
         if data == sse.DONE:
-            return self._held() + block
+            return self._held() + (block if self._keep_done else b"")
         try:
             document = parse(data)
         except ValueError:

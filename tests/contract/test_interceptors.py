@@ -12,6 +12,7 @@ from proxy.interceptors import (
     log_tokens,
     logging,
     modify_tools,
+    normalize,
     payload_modifier,
     progress_tracking,
     raise_client_errors,
@@ -67,6 +68,17 @@ class TestLogging(InterceptorContract):
 class TestModifyTools(InterceptorContract):
     plugin = modify_tools.PLUGIN
     observer = True  # without tools
+
+
+class TestNormalize(InterceptorContract):
+    plugin = normalize.PLUGIN
+    options = {"dialect": "vllm"}  # noqa: RUF012 - the base class says ClassVar
+    observer = True  # where the server takes what is asked
+
+
+class TestNormalizeAtWork(InterceptorContract):
+    plugin = normalize.PLUGIN
+    options = {"dialect": "llama.cpp", "on_unsupported": "learn", "fill_null_content": True}  # noqa: RUF012
 
 
 class TestReasoning(InterceptorContract):

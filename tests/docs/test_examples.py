@@ -18,6 +18,7 @@ from harness.api import ApiEndpoint
 from harness.proxy_process import Sidecar
 from proxy import legacy
 from proxy.app import create_app
+from proxy.dialects.loading import read
 from proxy.house import make_plan
 from proxy.settings import Settings, load_settings
 from proxy.testing import ASGIExchange, ModelServer, lifespan
@@ -97,6 +98,9 @@ def test_yaml_is_a_configuration_that_starts(fence, tmp_path, monkeypatch, seed_
         monkeypatch.setenv(named, "a-token-for-examples")
     path = tmp_path / "proxy.yaml"
     path.write_text(fence.text)
+    for example in fences("toml"):
+        if example.path == fence.path:
+            (tmp_path / "lab.toml").write_text(example.text)
 
     plan = make_plan(load_settings(path))
 
@@ -120,6 +124,11 @@ def test_flat_flags_are_the_pipeline_that_the_page_says(tmp_path):
 
     assert set(yaml.safe_load(pages[0].text)) & legacy.FLAT
     assert (flat.fingerprint, flat.settings.interceptors) == (newer.fingerprint, newer.settings.interceptors)
+
+
+@pytest.mark.parametrize("fence", cases([fence for fence in fences("toml") if fence.path != GUIDE]))
+def test_toml_is_a_dialect(fence):
+    assert read(fence.text, str(fence)).name == "lab"
 
 
 def test_the_interceptor_of_the_guide_does_what_it_says(tmp_path, seed_plugin):

@@ -15,6 +15,7 @@ from proxy.store.bundle.choice import Row, Tally, chosen, identities, known
 from proxy.store.bundle.connection import snapshot
 from proxy.store.bundle.entry import check, pair, write_line
 from proxy.store.bundle.manifest import FORMAT, VERSION, BundleError, Manifest, Member, read_sealed, sealed
+from proxy.store.bundle.profiles import noted
 from proxy.store.rows import COLUMNS, read_response
 from proxy.store.samples import run_state
 from proxy.store.saved import ALL, Saved
@@ -28,6 +29,7 @@ def export_run(
     *,
     pipeline: Mapping[str, Any],
     capabilities: Mapping[str, Any] | None = None,
+    memory: Path | None = None,
 ) -> Manifest:
     """Write a run's answers to `target`, whole or not at all, and return the manifest.
 
@@ -37,6 +39,7 @@ def export_run(
         target: is replaced where it exists; for its owner alone.
         pipeline: what the sidecar is configured to do, as JSON, secrets redacted.
         capabilities: the model server's capability profile, as JSON, secrets redacted.
+        memory: the database that interceptors remember in, where it is another one and is there.
 
     Raises:
         BundleError: the run is unknown or has nothing that a bundle can hold, or the file cannot be written.
@@ -44,6 +47,11 @@ def export_run(
     """
     tally = Tally()
     written: list[bytes] = []
+    apart = memory is not None and memory != db and memory.exists()
+    profiles = None
+    if memory is not None and apart:
+        with snapshot(memory) as connection:
+            profiles = noted(connection, run)
     with snapshot(db) as connection:
         rows = _rows_of(connection, run)
 
@@ -63,6 +71,7 @@ def export_run(
                         "identities": tally.seen(identities(connection, run)),
                         "pipeline": dict(pipeline),
                         "capabilities": None if capabilities is None else dict(capabilities),
+                        "profiles": profiles if apart else noted(connection, run),
                         "models": sorted(tally.models),
                         "counts": tally.counts(left_out=len(rows) - tally.entries),
                         "members": {"entries.jsonl": member.model_dump()},

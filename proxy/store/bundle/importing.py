@@ -17,6 +17,7 @@ from proxy.store.bundle.archive import Archive, opened
 from proxy.store.bundle.checking import checked
 from proxy.store.bundle.connection import connected
 from proxy.store.bundle.manifest import RUN, BundleError, Manifest
+from proxy.store.bundle.profiles import adopt
 from proxy.store.rows import write_response
 
 _KEPT = """key, pool, sample, shape, route, status, upstream_ms, created_at, size, headers, request, body, run,
@@ -78,6 +79,7 @@ def import_bundle(
         ).rowcount
         for each in sorted(runs):
             _adopt(connection, each, manifest)
+            adopt(connection, each, manifest.profiles, manifest.run)
         connection.execute("ROLLBACK" if dry_run else "COMMIT")
     return Imported(manifest, tuple(sorted(runs)), added, total - added)
 

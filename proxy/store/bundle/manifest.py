@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from proxy.dialects.frozen import Frozen
 from proxy.store.base import StoreError
 from proxy.wire.key import KEY_VERSION
 
@@ -93,6 +94,8 @@ class Manifest(Strict):
     """What the exporting sidecar was configured to do, secrets redacted. Nothing reads it."""
     capabilities: dict[str, Any] | None
     """What the model server can do, as `evalside probe` found it, frozen. Nothing reads it."""
+    profiles: Annotated[dict[str, Frozen], Field(min_length=1)] | None = None
+    """What `normalize` went by in each run; None where it was not used."""
     models: tuple[str, ...]
     """That the requests name, sorted."""
     counts: Counts

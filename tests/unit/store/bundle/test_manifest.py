@@ -20,6 +20,8 @@ from tests.unit.store.bundle_data import (
         ({"run": "a/b"}, "field 'run' is 'a/b'"),
         ({"pass": -1}, "field 'pass' is -1"),
         ({"capabilities": ["x"]}, "field 'capabilities'"),
+        ({"profiles": {}}, "field 'profiles'"),
+        ({"profiles": {"one": {"format": 2}}}, "field 'profiles.one.format' is 2"),
         ({"created": 1.0}, "field 'created' is 1.0, and the entries add up to 1001.0"),
         ({"models": []}, r"field 'models' is \(\), and the entries add up to \('m',\)"),
         ({"identities": []}, f"field 'identities' lacks '{IDENTITY}'"),
