@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
@@ -18,7 +18,16 @@ from proxy import custom
 from proxy.core.http import Exchange, Response
 from proxy.core.nearest import did_you_mean
 from proxy.core.pipeline import Interceptor, Layer, Next, Stage, in_order
-from proxy.interceptors.base import ROUTES, CannotStart, Config, Plugin, Services, StrictConfig, TransformConfig
+from proxy.interceptors.base import (
+    ROUTES,
+    CannotStart,
+    Config,
+    KeepsStrict,
+    Plugin,
+    Services,
+    StrictConfig,
+    TransformConfig,
+)
 from proxy.interceptors.ledger import LedgerObserver
 from proxy.settings import ConfigError, InterceptorSpec, shown
 from proxy.store.base import StoreError
@@ -28,6 +37,8 @@ GROUP = "evalside.interceptors"
 
 BUILT_IN = {
     "caching": "proxy.interceptors.caching",
+    "chat_to_completions": "proxy.interceptors.chat_to_completions",
+    "completions_to_chat": "proxy.interceptors.completions_to_chat",
     "consolidate_system": "proxy.interceptors.consolidate_system",
     "damping": "proxy.interceptors.damping",
     "drop_params": "proxy.interceptors.drop_params",
@@ -47,6 +58,7 @@ BUILT_IN = {
     "request_logging": "proxy.interceptors.request_logging",
     "response_logging": "proxy.interceptors.response_logging",
     "response_stats": "proxy.interceptors.response_stats",
+    "responses_to_chat": "proxy.interceptors.responses_to_chat",
     "retry": "proxy.interceptors.retry",
     "streaming": "proxy.interceptors.streaming",
     "system_message": "proxy.interceptors.system_message",
@@ -62,6 +74,7 @@ _UNLESS_OFF = "damping"
 _BOTH, _HALVES = "logging", ("request_logging", "response_logging")
 _GUARD_RANK = -1000
 _LEDGER_RANK = 1000
+_OPPOSITES = frozenset({"chat_to_completions", "completions_to_chat"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +164,10 @@ def plan(specs: Sequence[InterceptorSpec] | None) -> list[Entry]:
             entries.append(_entry(spec))
         except ConfigError as error:
             wrong.append(str(error))
+    if listed.keys() >= _OPPOSITES:
+        wrong.append(
+            f"{' and '.join(sorted(_OPPOSITES))} undo each other; keep the one to the route that the server has"
+        )
     if wrong:
         raise ConfigError("\n".join(wrong))
     entries += _implied(entries)
@@ -218,6 +235,7 @@ async def build(
         StoreError: its store cannot be used.
     """
     stages = []
+    services = replace(services, strict=strict)
     for entry in entries:
         try:
             interceptor: Interceptor = await stack.enter_async_context(entry.plugin.build(entry.config, services))
@@ -238,7 +256,7 @@ async def build(
 def _stage(entry: Entry, interceptor: Interceptor, *, strict: bool) -> Stage:
     plugin, config = entry.plugin, entry.config
     routes = config.routes if isinstance(config, TransformConfig) else None
-    own = config.strict if isinstance(config, StrictConfig) else None
+    own = config.strict if isinstance(config, StrictConfig) else False if isinstance(config, KeepsStrict) else None
     return Stage(entry.name, plugin.layer, plugin.rank, interceptor, routes, strict if own is None else own)
 
 

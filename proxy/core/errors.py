@@ -96,6 +96,12 @@ class InvalidRun(RequestError):
     code = "invalid_run"
 
 
+class NotCarried(RequestError):
+    """A bridge to another route has no place for a field of the request, and the answer would be another without it."""
+
+    code = "not_carried"
+
+
 class Unauthorized(ProxyError):
     """A client token is configured and the request does not carry it."""
 

@@ -46,6 +46,15 @@ class TransformConfig(StrictConfig):
     routes: frozenset[str] = Field(GENERATION, description="routes it acts on, of: " + ", ".join(sorted(ROUTES)))
 
 
+class KeepsStrict(Config):
+    """Base of the options of interceptors that have a `strict` of their own: by design they change every request.
+
+    They take `Services.strict` where theirs is null, and the pipeline forbids them nothing.
+    """
+
+    strict: bool | None = None
+
+
 C = TypeVar("C", bound=Config)
 
 
@@ -69,6 +78,8 @@ class Services:
     """Which model server answers."""
     models: ModelNames
     redactor: Redactor
+    strict: bool = False
+    """The setting."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -126,7 +127,7 @@ def asked_by_exchange(row: Mapping[str, Any], caches: Sequence[Database], key_he
     }
     own = next((entry for db in caches if key is not None for entry in _entries(db, _BY_KEY, key)), None)
     try:
-        place = _logged_place(row, key_headers)
+        place = _logged_place(_as_sent(row), key_headers)
     except NotExplained:
         if own is None:
             raise
@@ -213,6 +214,17 @@ def _place(request: Request, route: str, key_headers: Iterable[str]) -> Place:
         return place_of(request, route, Rules(names, allow_remote_media=True))
     except (NotCacheable, ProxyError) as error:
         raise NotExplained(f"the request cannot be cached: {error}") from None
+
+
+def _as_sent(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the row with the route and the path that were asked: where a bridge was crossed, the ledger has them."""
+    sent = dict(row)
+    for change in json.loads(unpack(row["changes"])) if row["changes"] is not None else ():
+        if change["on"] == "request" and change["field"] == "path":
+            _, mark, query = sent["path"].partition("?")
+            sent["route"] = routes.match("POST", change["to"].encode("latin-1"))[0]
+            sent["path"] = change["to"] + mark + query
+    return sent
 
 
 def _stored_place(entry: Entry) -> Place:

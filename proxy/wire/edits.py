@@ -11,11 +11,9 @@ from proxy.core.document import Document, encode, parse
 from proxy.core.errors import AnswerNotEditable
 from proxy.core.stream import CONFIGURED, StreamChange
 from proxy.wire import sse
+from proxy.wire.blocks import whole_blocks
 
-_END_OF_EVENT = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)")
 _LINES = re.compile(rb"[^\r\n]*(?:\r\n|\n|\r)")
-_LOOK_BACK = 3
-"""Bytes of an end of event that may have been there before the chunk which completes it."""
 _WHOLE: tuple[str, ...] = ("event",)
 """Stands for all of an event in the ledger, where one was added or left out."""
 
@@ -69,14 +67,8 @@ class EventEdits:
         Raises:
             AnswerNotEditable: one that would be changed is not JSON that every parser reads the same.
         """
-        look_from = max(0, len(self._pending) - _LOOK_BACK)
-        text = self._pending + chunk
-        done, out = 0, []
-        while (end := _END_OF_EVENT.search(text, look_from)) is not None:
-            out.append(self._block(text[done : end.end()]))
-            look_from = done = end.end()
-        self._pending = text[done:]
-        return b"".join(out)
+        blocks, self._pending = whole_blocks(self._pending, chunk)
+        return b"".join([self._block(block) for block in blocks])
 
     def end(self) -> bytes:
         """Return what was held back, and what is left of a cut event."""

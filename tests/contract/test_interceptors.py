@@ -1,7 +1,12 @@
+import sys
+
 import pytest
 
+from proxy.core.http import Exchange
 from proxy.interceptors import (
     caching,
+    chat_to_completions,
+    completions_to_chat,
     consolidate_system,
     damping,
     drop_params,
@@ -21,6 +26,7 @@ from proxy.interceptors import (
     request_logging,
     response_logging,
     response_stats,
+    responses_to_chat,
     retry,
     streaming,
     system_message,
@@ -149,6 +155,36 @@ class TestPayloadModifier(InterceptorContract):
 class TestPayloadModifierAtWork(InterceptorContract):
     plugin = payload_modifier.PLUGIN
     options = {"params_to_add": {"seed": 1}}  # noqa: RUF012 - the base class says ClassVar
+
+
+class TestResponsesToChat(InterceptorContract):
+    plugin = responses_to_chat.PLUGIN
+    request = b'{"model": "m", "input": "hi", "temperature": 0, "stream": true}'
+    route = "responses"
+
+    def exchange(self) -> Exchange:
+        made = super().exchange()
+        made.id = "1"  # the answers have none, so that this one is in them
+        return made
+
+
+class TestCompletionsToChat(InterceptorContract):
+    plugin = completions_to_chat.PLUGIN
+    options = {"user_template": "{{ prompt }}"}  # noqa: RUF012 - the base class says ClassVar
+    request = b'{"model": "m", "prompt": "hi", "temperature": 0, "stream": true}'
+    route = "completions"
+
+
+class TestChatToCompletions(InterceptorContract):
+    plugin = chat_to_completions.PLUGIN
+    options = {"chat_template": "{{ messages }}", "default_max_tokens": 9}  # noqa: RUF012 - the base class says ClassVar
+
+    @pytest.fixture(autouse=True)
+    def a_completion_is_behind_it(self, monkeypatch) -> None:
+        suite = sys.modules[InterceptorContract.__module__]
+        choice = b'{"choices":[{"index":0,"text":"hi","finish_reason":"stop"}]}'
+        monkeypatch.setattr(suite, "EVENTS", b"data: " + choice + b"\n\ndata: [DONE]\n\n")
+        monkeypatch.setattr(suite, "ANSWER", choice, raising=False)
 
 
 class TestRequestLogging(InterceptorContract):

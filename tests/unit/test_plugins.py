@@ -114,7 +114,7 @@ def test_what_is_not_enabled_is_not_there() -> None:
     ("item", "message"),
     [
         ("cahcing", "unknown interceptor 'cahcing'; did you mean 'caching'"),
-        ("zzz", "unknown interceptor 'zzz'; valid: caching, consolidate_system"),
+        ("zzz", "unknown interceptor 'zzz'; valid: caching, chat_to_completions"),
         (
             {"name": "caching", "config": {"cachedir": "x"}},
             "'caching': unknown option 'cachedir'; did you mean 'cache_dir'",

@@ -57,8 +57,9 @@ class Shop:
             run=more.get("run"),
             started_at=time.time() - 50,
             method="POST",
-            path=CHAT.decode() + more.get("query", ""),
-            route="chat",
+            path=more.get("path", CHAT.decode()) + more.get("query", ""),
+            route=more.get("route", "chat"),
+            changes=more.get("changes"),
             cache="miss",
             cache_key=more.get("cache_key", key),
             sample=more.get("sample"),
@@ -202,6 +203,23 @@ async def test_query_and_key_headers(shop) -> None:
         "headers.openai-beta": (None, '"assistants=v2, more"'),
         "identity": ("unknown", '"server-a"'),  # the key of the log is of no query: nothing proves who answered
     }
+
+
+async def test_what_crossed_a_bridge_is_compared_by_the_route_that_was_asked(shop) -> None:
+    shop.keep(body(seed=1))
+    entries = [
+        {"on": "request", "field": "seed", "to": 2},
+        {"on": "request", "field": "path", "to": CHAT.decode()},
+        {"on": "answer", "field": "(body)", "to": "x"},
+    ]
+    crossed = {
+        "path": "/v1/responses",
+        "route": "responses",
+        "changes": orjson.dumps(entries),
+        "received": b'{"input":1}',
+    }
+    told = await shop.why(shop.miss(body(seed=2), **crossed))
+    assert [item["field"] for item in told["nearest"]["fields"]] == ["seed"]
 
 
 async def test_samples_of_another_run_or_used_up(shop) -> None:
