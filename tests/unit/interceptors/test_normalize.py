@@ -109,7 +109,7 @@ def test_it_is_inside_of_what_changes_requests_and_outside_of_the_endpoint():
 
     order = [entry.name for entry in plan([InterceptorSpec(name=name) for name in specs])]
 
-    assert order == ["payload_modifier", "finish_reason", "streaming", "normalize", "endpoint", "caching"]
+    assert order == ["payload_modifier", "finish_reason", "streaming", "normalize", "endpoint", "caching", "damping"]
 
 
 PARAMETERS = {
