@@ -175,12 +175,24 @@ class MetricResult(_Result):
 
 
 class TaskResult(_Result):
-    """The metrics of one task, by name. `errors` counts samples that got no answer; no other metric includes those."""
+    """The metrics of one task, by name.
+
+    `errors` counts samples that got no answer; no other metric includes those. `unparsed` counts answers that held none
+    that could be read, by metric: there they score 0.
+    """
 
     metrics: dict[str, MetricResult]
 
 
+class GroupResult(_Result):
+    """The metrics of a group of samples, and of the groups within it (the subjects of a task)."""
+
+    metrics: dict[str, MetricResult]
+    groups: "dict[str, GroupResult] | None" = None
+
+
 class EvaluationResult(_Result):
-    """What `evaluate()` gives: results by task name."""
+    """What `evaluate()` gives: results by task name, and by group where a task has several subjects."""
 
     tasks: dict[str, TaskResult]
+    groups: dict[str, GroupResult] | None = None

@@ -23,6 +23,10 @@ class EndpointError(HarnessError):
     """The endpoint refuses every request of this run (401, 403, 404) or cannot be reached: going on is pointless."""
 
 
+class JudgeError(HarnessError):
+    """The model that grades gave no answer: the sample has no score and counts as an error."""
+
+
 class EvaluationError(HarnessError):
     """The run ended and not one sample was answered."""
 

@@ -12,9 +12,10 @@ from harness.api import EvaluationConfig, EvaluationResult, EvaluationTarget
 from harness.errors import ConfigurationError, EvaluationError
 from harness.proxy_process import Sidecar, require_key
 from harness.redact import Redactor
-from harness.results import Report, task_result, write_results, write_samples
+from harness.results import Report, evaluation_result, write_results, write_samples
 from harness.runner import Asked, OnProgress, SampleRecord, Tally, run_task
 from harness.tasks import find_task
+from harness.tasks.base import Judged, Task
 
 RESULTS_ROOT = Path("evalside-results")
 SIDECAR_LOG = "sidecar.log"
@@ -60,12 +61,12 @@ def evaluate(
 
 def prepare(eval_cfg: EvaluationConfig, target_cfg: EvaluationTarget, metadata: Mapping[str, Any] | None = None) -> Job:
     """Checks the configuration and makes the output folder. Raises ConfigurationError; nothing is silently ignored."""
-    _check(eval_cfg, target_cfg)
+    task = _check(eval_cfg, target_cfg)
     require_key(target_cfg.api_endpoint)
     folder = eval_cfg.output_dir
     if folder is None:
         stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
-        folder = RESULTS_ROOT / f"{eval_cfg.type}-{stamp}"
+        folder = RESULTS_ROOT / f"{task.name}-{stamp}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -81,7 +82,7 @@ def run_job(job: Job, on_progress: OnProgress = lambda _: None) -> Finished:
 
 def run_through(sidecar_url: str, job: Job, on_progress: OnProgress = lambda _: None) -> Finished:
     """Runs a job through a sidecar that is already there, and writes its files."""
-    task, endpoint = find_task(job.config.type), job.target.api_endpoint
+    task, endpoint = find_task(job.config.type, job.config.params.extra), job.target.api_endpoint
     redactor = Redactor.of(job.config, job.target)
     asked = Asked(sidecar_url, endpoint.speaks(), endpoint.model_id, job.config.params, redactor)
     records, tally = asyncio.run(run_task(task, asked, on_progress))
@@ -91,13 +92,13 @@ def run_through(sidecar_url: str, job: Job, on_progress: OnProgress = lambda _: 
             f"none of the {tally.total} samples got an answer; the first error was: {records[0].error}\n"
             f"All of them are in {samples_file}"
         )
-    result = EvaluationResult(tasks={task.name: task_result(records, task.score_name)})
+    result = evaluation_result(task, records)
     results_file = write_results(job.folder, Report(job.config, job.target, result, job.metadata))
     return Finished(result, records, tally, results_file, samples_file)
 
 
-def _check(config: EvaluationConfig, target: EvaluationTarget) -> None:
-    task = find_task(config.type)
+def _check(config: EvaluationConfig, target: EvaluationTarget) -> Task:
+    task = find_task(config.type, config.params.extra)
     kind = target.api_endpoint.speaks()
     if kind not in task.endpoint_types:
         kinds = " or ".join(sorted(task.endpoint_types))
@@ -106,6 +107,10 @@ def _check(config: EvaluationConfig, target: EvaluationTarget) -> None:
         raise ConfigurationError(f"stream: true, but task {task.name!r} asks for plain answers; leave stream out")
     if config.params.task not in {None, task.name}:
         raise ConfigurationError(f"params.task is {config.params.task!r}, but the task is {task.name!r}; leave it out")
-    if config.params.extra:
-        names = ", ".join(sorted(config.params.extra))
-        raise ConfigurationError(f"task {task.name!r} takes no params.extra, but there is: {names}")
+    if isinstance(task, Judged):
+        raise ConfigurationError(
+            f"task {task.name!r} is graded by a judge, and evaluate() asks none; "
+            "run it with harness.runner.run_task and an Asked that has a judge"
+        )
+    task.samples()  # data that cannot be had are told before anything starts
+    return task

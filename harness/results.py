@@ -16,6 +16,7 @@ from harness.api import (
     EvaluationConfig,
     EvaluationResult,
     EvaluationTarget,
+    GroupResult,
     MetricResult,
     Score,
     ScoreStats,
@@ -23,18 +24,63 @@ from harness.api import (
 )
 from harness.redact import Redactor
 from harness.runner import SampleRecord
+from harness.scoring.statistics import pass_at_k
+from harness.tasks.base import Task
 
 RESULTS_FILE = "results.yml"
 SAMPLES_FILE = "samples.jsonl"
 
 
-def task_result(records: Sequence[SampleRecord], score_name: str) -> TaskResult:
-    """The metric `score_name` over the samples that were answered, and the number of those that were not."""
-    scores = [record.score for record in records if record.score is not None]
-    stats = score_stats(scores)
-    metrics = {score_name: MetricResult(scores={score_name: Score(value=stats.mean or 0.0, stats=stats)})}
-    metrics["errors"] = MetricResult(scores={"count": Score(value=len(records) - len(scores))})
+def task_result(records: Sequence[SampleRecord], score_name: str, pass_at: Sequence[int] = ()) -> TaskResult:
+    """Every metric over the samples that were answered, `score_name` first.
+
+    `errors` counts requests that failed, `unparsed` generations that held no answer, by metric. A sample that was asked
+    several times counts once in a metric, by the mean of its scores. `pass_at` adds pass@k over its answers, of the
+    samples that have as many: a score of 1 is right.
+    """
+    answered = [record for record in records if record.score is not None]
+    names = dict.fromkeys([score_name, *(name for record in answered for name in record.scores)])
+    scores = {name: _by_sample(answered, name, score_name) for name in names}
+    values = {name: [sum(each) / len(each) for each in scores[name]] for name in names}
+    for k in pass_at:
+        values[f"pass@{k}"] = [
+            pass_at_k(len(each), each.count(1.0), k) for each in scores[score_name] if len(each) >= k
+        ]
+    metrics = {name: _metric(name, score_stats(each)) for name, each in values.items()}
+    metrics["errors"] = MetricResult(scores={"count": Score(value=len(records) - len(answered))})
+    unparsed = {name: sum(name in record.unparsed for record in answered) for name in names}
+    metrics["unparsed"] = MetricResult(scores={name: Score(value=count) for name, count in unparsed.items()})
     return TaskResult(metrics=metrics)
+
+
+def evaluation_result(task: Task, records: Sequence[SampleRecord]) -> EvaluationResult:
+    """A task's result; with one of each subject as well, if there are several. The task's own is the micro average."""
+    whole = task_result(records, task.score_name, task.pass_at)
+    by_group: dict[str, list[SampleRecord]] = {}
+    for record in records:
+        by_group.setdefault(record.group, []).append(record)
+    if len(by_group) < 2:
+        return EvaluationResult(tasks={task.name: whole})
+    parts = {
+        name: GroupResult(metrics=task_result(by_group[name], task.score_name, task.pass_at).metrics)
+        for name in sorted(by_group)
+    }
+    return EvaluationResult(
+        tasks={task.name: whole}, groups={task.name: GroupResult(metrics=whole.metrics, groups=parts)}
+    )
+
+
+def _metric(name: str, stats: ScoreStats) -> MetricResult:
+    return MetricResult(scores={name: Score(value=stats.mean or 0.0, stats=stats)})
+
+
+def _by_sample(records: Sequence[SampleRecord], name: str, score_name: str) -> list[list[float]]:
+    scores: dict[str, list[float]] = {}
+    for record in records:
+        score = record.score if name == score_name else record.scores.get(name)
+        if score is not None:
+            scores.setdefault(record.id, []).append(score)
+    return list(scores.values())
 
 
 def score_stats(scores: Sequence[float]) -> ScoreStats:

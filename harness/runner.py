@@ -2,19 +2,19 @@
 
 import asyncio
 import itertools
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import httpx
 
 from harness.api import ConfigParams, EndpointType
 from harness.client import Answer, Client
-from harness.errors import ConfigurationError, EndpointError
+from harness.errors import ConfigurationError, EndpointError, JudgeError
 from harness.redact import Redactor
-from harness.tasks.base import Grade, Sample, Task
+from harness.tasks.base import Ask, Grade, Judged, Sample, Task
+from harness.tasks.limit import limited
 
 DEFAULT_PARALLELISM = 4
 DEFAULT_RETRIES = 3
@@ -24,7 +24,10 @@ _SERVED = {"hit", "coalesced"}
 
 @dataclass(frozen=True, slots=True)
 class SampleRecord:
-    """One sample as asked, answered and graded. A sample with an `error` has no score and counts in no metric."""
+    """One sample as asked, answered and graded. A sample with an `error` has no score and counts in no metric.
+
+    `scores` has every metric, `score_name` first. `unparsed` names those for which the generation held no answer.
+    """
 
     id: str
     sub_query_id: int
@@ -42,6 +45,9 @@ class SampleRecord:
     latency_ms: float
     attempts: int
     error: str | None
+    group: str = ""
+    scores: dict[str, float] = field(default_factory=dict)
+    unparsed: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -71,7 +77,7 @@ OnProgress = Callable[[Tally], None]
 class Asked:
     """Whom to ask and how: `base_url` is an origin, `model_id` None asks the server for its only model.
 
-    What the server says of an error goes through `redactor`.
+    What the server says of an error goes through `redactor`. `judge` asks the model that grades, if a task needs one.
     """
 
     base_url: str
@@ -79,6 +85,7 @@ class Asked:
     model_id: str | None = None
     params: ConfigParams = field(default_factory=ConfigParams)
     redactor: Redactor = field(default_factory=Redactor)
+    judge: Ask | None = None
 
 
 async def run_task(
@@ -87,8 +94,10 @@ async def run_task(
     """All records, sorted by id, and the counts. `on_progress` is called before the first sample and after each one.
 
     Raises EndpointError if the endpoint cannot be reached or refuses the key, the path or the model; ConfigurationError
-    if the server has several models and none was chosen.
+    if the server has several models and none was chosen, or if the task needs a judge or data that are not there.
     """
+    if isinstance(task, Judged) and asked.judge is None:
+        raise ConfigurationError(f"task {task.name!r} is graded by a judge, and this run has none")
     samples = limited(task.samples(), asked.params.limit_samples)
     params = asked.params
     # trust_env: a proxy variable of the shell must not come between the harness and its sidecar.
@@ -102,13 +111,6 @@ async def run_task(
         client = Client(http, asked.kind, asked.redactor, max_retries=retries)
         model = await _model(client, asked.model_id)
         return await _ask_all(_Run(task, asked, model, client), samples, on_progress)
-
-
-def limited(samples: list[Sample], limit: float | None) -> list[Sample]:
-    """The first `limit` samples; a float is a share of them, rounded up; None is all."""
-    if limit is None:
-        return samples
-    return samples[: limit if isinstance(limit, int) else math.ceil(limit * len(samples))]
 
 
 @dataclass(frozen=True)
@@ -125,28 +127,40 @@ class _Run:
         body |= {name: value for name, value in chosen.items() if value is not None}
         return body if self.model is None else {"model": self.model, **body}
 
-    async def record(self, sample: Sample) -> SampleRecord:
+    async def record(self, sample: Sample, repeat: int) -> SampleRecord:
         answer = await self.client.ask(self.body(sample))
-        grade = self.task.grade(sample, answer.text) if answer.error is None else None
-        return _record(sample, answer, grade, self.task.score_name)
+        grade = None
+        if answer.error is None:
+            try:
+                grade = await self.graded(sample, answer.text)
+            except JudgeError as error:
+                answer = replace(answer, error=self.asked.redactor.text(str(error)))
+        return _record(sample, repeat, answer, grade, self.task.score_name)
+
+    async def graded(self, sample: Sample, text: str) -> Grade:
+        if isinstance(self.task, Judged) and self.asked.judge is not None:
+            return await self.task.judge(sample, text, self.asked.judge)
+        return self.task.grade(sample, text)
 
 
 async def _ask_all(run: _Run, samples: Sequence[Sample], on_progress: OnProgress) -> tuple[list[SampleRecord], Tally]:
     records: list[SampleRecord] = []
-    tally = Tally(total=len(samples))
+    # Round by round: the repeats of a sample are then rarely in flight together.
+    asked = [(sample, repeat) for repeat in range(run.task.repeats) for sample in samples]
+    tally = Tally(total=len(asked))
     started = time.perf_counter()
     on_progress(tally)
 
-    async def work(queue: Iterator[Sample]) -> None:
-        for sample in queue:
-            record = await run.record(sample)
+    async def work(queue: Iterator[tuple[Sample, int]]) -> None:
+        for sample, repeat in queue:
+            record = await run.record(sample, repeat)
             records.append(record)
             tally.add(record)
             tally.seconds = time.perf_counter() - started
             on_progress(tally)
 
-    queue = iter(samples)
-    workers = min(run.asked.params.parallelism or DEFAULT_PARALLELISM, len(samples))
+    queue = iter(asked)
+    workers = min(run.asked.params.parallelism or DEFAULT_PARALLELISM, len(asked))
     try:
         async with asyncio.TaskGroup() as group:
             for _ in itertools.repeat(None, workers):
@@ -171,12 +185,12 @@ async def _model(client: Client, wanted: str | None) -> str | None:
     return listed[0] if listed else None
 
 
-def _record(sample: Sample, answer: Answer, grade: Grade | None, score_name: str) -> SampleRecord:
+def _record(sample: Sample, repeat: int, answer: Answer, grade: Grade | None, score_name: str) -> SampleRecord:
     return SampleRecord(
         id=sample.id,
-        sub_query_id=0,
+        sub_query_id=repeat,
         query=sample.query,
-        generation=answer.text if grade else None,
+        generation=answer.text if grade else answer.text or None,  # a judge's failure leaves it
         ground_truth=list(sample.accepted),
         answer=grade.answer if grade else None,
         score=grade.score if grade else None,
@@ -189,4 +203,7 @@ def _record(sample: Sample, answer: Answer, grade: Grade | None, score_name: str
         latency_ms=answer.latency_ms,
         attempts=answer.attempts,
         error=answer.error,
+        group=sample.group,
+        scores={score_name: grade.score, **grade.scores} if grade else {},
+        unparsed=list(grade.unparsed) if grade else [],
     )

@@ -3,11 +3,14 @@
 import json
 import re
 import unicodedata
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from harness.api import EndpointType
-from harness.tasks.base import Grade, Sample
+from harness.strict import StrictModel
+from harness.tasks.base import NOTHING, Grade, Sample, Task
+from harness.tasks.options import options
 
 _DATA = Path(__file__).with_name("smoke.jsonl")
 _MAX_TOKENS = 24
@@ -27,7 +30,11 @@ Answer: yes
 """
 
 
-class SmokeTask:
+class SmokeOptions(StrictModel):
+    """It takes none."""
+
+
+class SmokeTask(Task):
     """Chat: one user message, "Question: …", "Answer:". Completions: the same after three examples, up to a line end.
 
     Grading looks at the first line that is not empty, as casefolded words without punctuation. The answer is right if
@@ -38,6 +45,9 @@ class SmokeTask:
     description = "a smoke test, not a benchmark: 48 very easy questions (arithmetic, capitals, opposites, counting, …)"
     score_name = "accuracy"
     endpoint_types = frozenset({EndpointType.CHAT, EndpointType.COMPLETIONS})
+
+    def __init__(self, extra: Mapping[str, Any] = NOTHING) -> None:
+        options(SmokeOptions, self.name, extra)
 
     def samples(self) -> list[Sample]:
         rows = [json.loads(line) for line in _DATA.read_text(encoding="utf-8").splitlines()]
@@ -56,7 +66,7 @@ class SmokeTask:
         if sample.group == "yes-no":
             said = said[:1]
         right = any(_contains(said, _words(accepted)) for accepted in sample.accepted)
-        return Grade(answer, float(right))
+        return Grade(answer, float(right), unparsed=() if answer else (self.score_name,))
 
 
 def _words(text: str) -> list[str]:

@@ -4,7 +4,7 @@ import pytest
 
 from harness.api import ConfigParams, EndpointType
 from harness.errors import ConfigurationError, EndpointError
-from harness.runner import Asked, SampleRecord, Tally, limited, run_task
+from harness.runner import Asked, SampleRecord, Tally, run_task
 from harness.tasks.smoke import SmokeTask
 from proxy.testing import Reply
 
@@ -116,11 +116,6 @@ async def test_progress_starts_at_nothing_and_ends_with_all(ask, server, said):
     await ask(lambda tally: seen.append(replace(tally)), limit_samples=3, parallelism=1)
     assert [(tally.done, tally.total) for tally in seen] == [(0, 3), (1, 3), (2, 3), (3, 3)]
     assert 0 < seen[1].seconds <= seen[3].seconds
-
-
-@pytest.mark.parametrize(("limit", "count"), [(None, 48), (5, 5), (100, 48), (0.5, 24), (1.0, 48), (0.001, 1)])
-def test_limits(limit, count):
-    assert len(limited(TASK.samples(), limit)) == count
 
 
 def test_repetitions_count_as_upstream_calls():

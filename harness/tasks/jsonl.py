@@ -1,0 +1,202 @@
+"""A benchmark of one's own: a YAML file, and a file of rows."""
+
+import random
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from harness.api import EndpointType
+from harness.errors import ConfigurationError, explain
+from harness.strict import StrictModel
+from harness.tasks.base import Ask, DataFacts, Grade, Messages, Sample, Task
+from harness.tasks.grading import Judge, Row, Verdict, grader
+from harness.tasks.jsonl_config import BenchmarkConfig, FewShotConfig, JudgeConfig
+from harness.tasks.options import options
+from harness.tasks.rows import read_rows
+from harness.tasks.template import Template
+
+_COLUMN = re.compile(r"\{\{\s*(\w+)\s*\}\}")
+
+
+class JsonlOptions(StrictModel):
+    """It takes none: all of it is in the YAML file."""
+
+
+def load_task(path: Path, extra: Mapping[str, Any]) -> Task:
+    """The benchmark that a YAML file describes. Raises ConfigurationError that names file, field and value."""
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"the task file {path} cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"the task file {path} is not YAML: {error}") from error
+    if not isinstance(document, dict):
+        raise ConfigurationError(
+            f"the task file {path} holds no mapping: it begins with keys like `data:` and `prompt:`"
+        )
+    try:
+        config = BenchmarkConfig.model_validate(document)
+    except ValidationError as error:
+        raise ConfigurationError(f"the task file {path}: {explain(error)}") from None
+    options(JsonlOptions, config.name or path.stem, extra)
+    return JudgedJsonlTask(config, path) if isinstance(config.grading, JudgeConfig) else JsonlTask(config, path)
+
+
+class JsonlTask(Task):
+    """Rows, templates and a grading, as the YAML file has them."""
+
+    def __init__(self, config: BenchmarkConfig, path: Path) -> None:
+        self.name = config.name or path.stem
+        self.description = config.description or f"the benchmark in {path}"
+        self.score_name = config.grading.type
+        self.endpoint_types = config.kinds()
+        self.repeats = config.repeats
+        self.pass_at = tuple(config.pass_at)
+        self._config = config
+        self._folder = path.parent
+        self._grader = grader(config.grading)
+        self._target = Template(config.target)
+        self._data: tuple[DataFacts, ...] = ()
+
+    def samples(self) -> list[Sample]:
+        read = read_rows(self._folder / self._config.data)
+        self._data = (read.facts,)
+        examples = self._examples(read.rows)
+        found: dict[str, Sample] = {}
+        for number, row in enumerate(read.rows):
+            try:
+                sample = self._sample(number, row, next(examples))
+            except ValueError as error:
+                raise ConfigurationError(f"task {self.name!r}, {read.facts.origin}, row {number}: {error}") from error
+            if sample.id in found:
+                raise ConfigurationError(f"task {self.name!r}: two rows have the id {sample.id!r}")
+            found[sample.id] = sample
+        return list(found.values())
+
+    def data(self) -> tuple[DataFacts, ...]:
+        return self._data
+
+    def request(self, sample: Sample, kind: EndpointType) -> dict[str, Any]:
+        generation = self._config.generation.model_dump(exclude={"extra"}, exclude_none=True)
+        generation |= self._config.generation.extra
+        turns: Messages = [*sample.fields["turns"]]
+        if kind is EndpointType.CHAT:
+            return {"messages": turns, **generation}
+        return {"prompt": _as_text(turns), **generation}
+
+    def grade(self, sample: Sample, text: str) -> Grade:
+        return self._graded(self._grader(sample.fields["row"], sample.accepted, text))
+
+    def _graded(self, verdict: Verdict) -> Grade:
+        unparsed = (self.score_name,) if verdict.answer is None else ()
+        return Grade(verdict.answer or "", verdict.score, unparsed=unparsed)
+
+    def _sample(self, number: int, row: Row, examples: list[Row]) -> Sample:
+        config = self._config
+        turns = self._turns(row, examples)
+        accepted = self._grader.accepted(row, self._targets(row))
+        found = f"{self.name}-{number:05d}" if config.id is None else str(_cell(row, config.id))
+        group = "" if config.group is None else str(_cell(row, config.group))
+        return Sample(found, turns[-1]["content"], accepted, group, {"row": row, "turns": turns})
+
+    def _targets(self, row: Row) -> list[Any]:
+        """A column that is named alone counts as it is: its list is several right answers, its number a number."""
+        column = _COLUMN.fullmatch(self._config.target.strip())
+        if column and column[1] in row:
+            value = row[column[1]]
+            return value if isinstance(value, list) else [value]
+        text = self._target.render(row)
+        return [text] if text else []
+
+    def _turns(self, row: Row, examples: list[Row]) -> Messages:
+        config = self._config
+        if config.messages is None:
+            assert config.prompt is not None  # a benchmark has one of the two
+            before: Messages = (
+                [] if config.system is None else [{"role": "system", "content": Template(config.system).render(row)}]
+            )
+            question = Template(config.prompt)
+        else:
+            before = [
+                {"role": each.role, "content": Template(each.content).render(row)} for each in config.messages[:-1]
+            ]
+            question = Template(config.messages[-1].content)
+        shown: Messages = []
+        for example in examples:
+            assert config.few_shot is not None  # or there are no examples
+            target = next(map(str, self._targets(example)), "")
+            told = Template(config.few_shot.answer).render({**example, "target": target})
+            shown += [{"role": "user", "content": question.render(example)}, {"role": "assistant", "content": told}]
+        return [*before, *shown, {"role": "user", "content": question.render(row)}]
+
+    def _examples(self, rows: list[Row]) -> Iterator[list[Row]]:
+        """The examples of each row, in their order."""
+        few = self._config.few_shot
+        if few is None:
+            while True:
+                yield []
+        pool = rows
+        if few.data is not None:
+            read = read_rows(self._folder / few.data)
+            pool = read.rows
+            self._data += (read.facts,)
+        needed = few.count + (few.data is None)
+        if len(pool) < needed:
+            raise ConfigurationError(
+                f"task {self.name!r}: few_shot.count {few.count} needs {needed} rows; there are {len(pool)}"
+            )
+        yield from _drawn(pool, few, len(rows))
+
+
+class JudgedJsonlTask(JsonlTask):
+    """The same, graded by another model."""
+
+    def __init__(self, config: BenchmarkConfig, path: Path) -> None:
+        super().__init__(config, path)
+        assert isinstance(config.grading, JudgeConfig)  # as load_task chose it for
+        self._judge = Judge(config.grading)
+
+    async def judge(self, sample: Sample, text: str, ask: Ask) -> Grade:
+        target = ", ".join(sample.accepted)
+        return self._graded(
+            await self._judge(self._judge.messages(sample.fields["row"], sample.query, target, text), ask)
+        )
+
+    def _sample(self, number: int, row: Row, examples: list[Row]) -> Sample:
+        sample = super()._sample(number, row, examples)
+        self._judge.messages(row, sample.query, ", ".join(sample.accepted), "")  # a template that fails is told now
+        return sample
+
+
+def _drawn(pool: list[Row], few: FewShotConfig, count: int) -> Iterator[list[Row]]:
+    draw = None if few.seed is None else random.Random(few.seed)  # noqa: S311 - reproducible on purpose
+    own = few.data is None
+    for number in range(count):
+        places = [place for place in range(len(pool)) if not (own and place == number)]
+        chosen = places[: few.count] if draw is None else draw.sample(places, few.count)
+        yield [pool[place] for place in chosen]
+
+
+def _cell(row: Row, column: str) -> Any:
+    if column not in row:
+        raise ValueError(f"there is no column {column!r}; the row has: {', '.join(sorted(row))}")
+    return row[column]
+
+
+def _as_text(turns: Messages) -> str:
+    """Turns as one text: a blank line after each but between question and answer a blank, where none is there."""
+    parts = []
+    for turn, following in zip(turns, [*turns[1:], None], strict=True):
+        text = turn["content"]
+        parts.append(text)
+        if following is None:
+            continue
+        if turn["role"] != "user":
+            parts.append("\n\n")
+        elif text and not text[-1].isspace():
+            parts.append(" ")
+    return "".join(parts)
