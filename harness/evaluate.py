@@ -15,7 +15,7 @@ from harness.redact import Redactor
 from harness.results import Report, evaluation_result, write_results, write_samples
 from harness.runner import Asked, OnProgress, SampleRecord, Tally, run_task
 from harness.tasks import find_task
-from harness.tasks.base import Judged, Task
+from harness.tasks.base import JudgedTask, Task
 
 RESULTS_ROOT = Path("evalside-results")
 SIDECAR_LOG = "sidecar.log"
@@ -107,7 +107,7 @@ def _check(config: EvaluationConfig, target: EvaluationTarget) -> Task:
         raise ConfigurationError(f"stream: true, but task {task.name!r} asks for plain answers; leave stream out")
     if config.params.task not in {None, task.name}:
         raise ConfigurationError(f"params.task is {config.params.task!r}, but the task is {task.name!r}; leave it out")
-    if isinstance(task, Judged):
+    if isinstance(task, JudgedTask):
         raise ConfigurationError(
             f"task {task.name!r} is graded by a judge, and evaluate() asks none; "
             "run it with harness.runner.run_task and an Asked that has a judge"

@@ -13,7 +13,7 @@ from harness.api import ConfigParams, EndpointType
 from harness.client import Answer, Client
 from harness.errors import ConfigurationError, EndpointError, JudgeError
 from harness.redact import Redactor
-from harness.tasks.base import Ask, Grade, Judged, Sample, Task
+from harness.tasks.base import Ask, Grade, JudgedTask, Sample, Task
 from harness.tasks.limit import limited
 
 DEFAULT_PARALLELISM = 4
@@ -96,7 +96,7 @@ async def run_task(
     Raises EndpointError if the endpoint cannot be reached or refuses the key, the path or the model; ConfigurationError
     if the server has several models and none was chosen, or if the task needs a judge or data that are not there.
     """
-    if isinstance(task, Judged) and asked.judge is None:
+    if isinstance(task, JudgedTask) and asked.judge is None:
         raise ConfigurationError(f"task {task.name!r} is graded by a judge, and this run has none")
     samples = limited(task.samples(), asked.params.limit_samples)
     params = asked.params
@@ -138,7 +138,7 @@ class _Run:
         return _record(sample, repeat, answer, grade, self.task.score_name)
 
     async def graded(self, sample: Sample, text: str) -> Grade:
-        if isinstance(self.task, Judged) and self.asked.judge is not None:
+        if isinstance(self.task, JudgedTask) and self.asked.judge is not None:
             return await self.task.judge(sample, text, self.asked.judge)
         return self.task.grade(sample, text)
 

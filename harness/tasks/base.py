@@ -57,8 +57,8 @@ class DataFacts:
 class Task(Protocol):
     """A benchmark that the harness runs itself. `score_name` names its metric.
 
-    `repeats` is how often each sample is asked; `pass_at` are the k of the metrics pass@k over them. A class that
-    derives from this one inherits what is not abstract.
+    `repeats` is how often each sample is asked; `pass_at` are the k of the metrics pass@k over them; `needs` are names
+    of `harness.tasks.needs`. A class that derives from this one inherits what is not abstract.
     """
 
     name: str
@@ -67,6 +67,9 @@ class Task(Protocol):
     endpoint_types: frozenset[EndpointType]
     repeats: int = 1
     pass_at: tuple[int, ...] = ()
+    needs: tuple[str, ...] = ()
+    dataset: str = "of the project's own"
+    license: str = "Apache-2.0"
 
     def samples(self) -> list[Sample]:
         """All samples, in an order that never changes, with unique ids. Raises ConfigurationError without its data."""
@@ -86,7 +89,7 @@ class Task(Protocol):
 
 
 @runtime_checkable
-class Judged(Protocol):
+class JudgedTask(Protocol):
     """A task whose answers another model grades: it is asked with `judge`, and `grade` is not called."""
 
     async def judge(self, sample: Sample, text: str, ask: Ask) -> Grade:

@@ -34,6 +34,7 @@ class DataSet:
     name: str
     config: str | None
     revision: str
+    license: str
     fields: frozenset[str]
     known: Mapping[str, str]
 

@@ -42,6 +42,7 @@ DATA = DataSet(
     name="openai/gsm8k",
     config="main",
     revision="cc7b047b6e5bb11b4f1af84efc572db110a51b3c",
+    license="MIT",
     fields=frozenset({"question", "answer"}),
     known={
         "3730d312f6e3440559ace48831e51066acaca737f6eabec99bccb9e4b3c39d14": "openai/grade-school-math@3101c7d",
@@ -64,6 +65,8 @@ class Gsm8k(Task):
     description = "grade-school math word problems, 5 examples with solutions; 1319 samples"
     score_name = STRICT
     endpoint_types = frozenset({EndpointType.CHAT, EndpointType.COMPLETIONS})
+    dataset = DATA.name
+    license = DATA.license
 
     def __init__(self, extra: Mapping[str, Any]) -> None:
         self._options = options(Gsm8kOptions, self.name, extra)

@@ -56,6 +56,9 @@ class JsonlTask(Task):
         self.endpoint_types = config.kinds()
         self.repeats = config.repeats
         self.pass_at = tuple(config.pass_at)
+        self.needs = ("judge",) if isinstance(config.grading, JudgeConfig) else ()
+        self.dataset = str(path.parent / config.data)
+        self.license = config.license or "unknown"
         self._config = config
         self._folder = path.parent
         self._grader = grader(config.grading)

@@ -42,6 +42,7 @@ DATA = DataSet(
     name="TIGER-Lab/MMLU-Pro",
     config=None,
     revision="527feea0afed1de15a8c115abf7be4c912123315",
+    license="Apache-2.0",
     fields=frozenset({"question_id", "question", "options", "answer", "cot_content", "category"}),
     known={
         "6e4c40111f3473d679a2aa925bc22f50bc96d6081eeb6eab9c3ea9fea08423be": "TIGER-AI-Lab/MMLU-Pro@f418b11",
@@ -66,6 +67,8 @@ class MmluPro(Task):
     description = "multiple choice with up to ten options in 14 subjects, 5 examples; 12032 samples"
     score_name = CUSTOM
     endpoint_types = frozenset({EndpointType.CHAT, EndpointType.COMPLETIONS})
+    dataset = DATA.name
+    license = DATA.license
 
     def __init__(self, extra: Mapping[str, Any], subject: str | None = None) -> None:
         self.name = "mmlu_pro" if subject is None else f"mmlu_pro_{subject.replace(' ', '_')}"

@@ -11,8 +11,10 @@ from harness.api import EndpointType
 from harness.results import evaluation_result
 from harness.runner import Asked, run_task
 from harness.tasks import NAMES, TASKS, find_task, gsm8k, jsonl_config, mmlu_pro
+from harness.tasks.catalog import catalog
 from harness.tasks.gsm8k import Gsm8kOptions
 from harness.tasks.mmlu_pro import MmluProOptions
+from harness.tasks.needs import NEEDS
 from proxy.testing import ModelServer, Reply
 from tests.docs.markdown import DOCS, code, codes, fences, section, tables
 from tests.docs.test_reference import shown_default
@@ -137,3 +139,16 @@ def test_the_fields_of_the_guide_are_in_the_reference():
     for fence in fences("yaml"):
         if fence.path == GUIDE:
             assert set(re.findall(r"^(\w+):", fence.text, re.MULTILINE)) <= known
+
+
+def test_every_harness_of_the_catalogue_is_listed():
+    packages = {entry.harness: entry.package for entry in catalog() if entry.package}
+    assert {code(row["harness"]): code(row["installed from"]) for row in rows_of("## Catalogue")} == packages
+
+
+def test_every_need_is_listed():
+    expected = {
+        name: (need.what, f"`{need.capability}`" if need.capability else "none: a matter of the run")
+        for name, need in NEEDS.items()
+    }
+    assert {code(row["need"]): (row["what"], row["capability"]) for row in rows_of("### Needs")} == expected

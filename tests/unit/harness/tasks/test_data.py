@@ -8,7 +8,7 @@ import pytest
 from harness.errors import ConfigurationError
 from harness.tasks.data import VARIABLE, DataSet, digest_of, json_lines
 
-SET = DataSet("who/what", "main", "abc123", frozenset({"q"}), known={})
+SET = DataSet("who/what", "main", "abc123", "MIT", frozenset({"q"}), known={})
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +38,7 @@ def test_a_local_file_is_read_with_its_checksum(lines, tmp_path):
     assert rows == [{"q": "a"}, {"q": "b"}]
     assert (facts.dataset, facts.split, facts.origin, facts.rows) == ("who/what", "test", str(path), 2)
     assert (facts.sha256, facts.revision) == (digest, None)
-    known = DataSet("who/what", "main", "abc123", frozenset(), known={digest: "v1"})
+    known = DataSet("who/what", "main", "abc123", "MIT", frozenset(), known={digest: "v1"})
     assert known.split("test", tmp_path).facts.revision == "v1"
 
 

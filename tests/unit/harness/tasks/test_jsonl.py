@@ -6,7 +6,7 @@ import yaml
 from harness.api import EndpointType
 from harness.errors import ConfigurationError, JudgeError
 from harness.tasks import find_task, local_tasks
-from harness.tasks.base import Judged
+from harness.tasks.base import JudgedTask
 from harness.tasks.jsonl import JudgedJsonlTask, load_task
 
 ROWS = [
@@ -114,7 +114,7 @@ class TestJudge:
     async def verdict(self, make, said, **grading):
         task = make(grading={**self.GRADING, **grading})
         assert isinstance(task, JudgedJsonlTask)
-        assert isinstance(task, Judged)
+        assert isinstance(task, JudgedTask)
         asked = []
 
         async def ask(messages):
