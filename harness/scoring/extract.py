@@ -42,20 +42,17 @@ def letter(text: str, letters: Sequence[str]) -> str | None:
     r"""The letter of the chosen option, among `letters`, by the surest sign there is.
 
     In this order: the letter is all there is; the last "answer is (X)" or "answer: X"; the last `\boxed{X}`; a letter
-    that begins the text, as in "B. Paris"; the last letter in parentheses. A letter that is only a word of the text
-    ("a", "I") is none of these.
+    that begins the text, as in "B. Paris"; the last letter in parentheses. A small letter counts where nothing but a
+    letter can be meant, so that "the answer is a city" chooses nothing; nor does the I of "Answer: I think".
     """
-    one = "[" + "".join(re.escape(each) for each in letters) + "]"
-    bare = re.fullmatch(rf"\W*({one})\W*", text, re.IGNORECASE)
-    if bare:
-        return bare[1].upper()
+    capital = "(?:" + "|".join(r"I(?!\s+[a-z])" if each == "I" else re.escape(each) for each in letters) + ")"
+    either = "[" + "".join(re.escape(each + each.lower()) for each in letters) + "]"
     signs = (
-        re.compile(rf"answer\s*(?:is)?\s*:?\s*[(*\[]*({one})\b(?![\w'])", re.IGNORECASE),
-        re.compile(rf"\\boxed\s*\{{\s*(?:\\text\s*\{{)?\s*\(?({one})\)?\s*\}}", re.IGNORECASE),
+        (re.compile(rf"^\W*({either})\W*$"), False),
+        (re.compile(rf"(?i:answer\s*(?:is)?\s*:?)[\s*]*(?:[(\[]\s*({either})\s*[)\]]|[(\[]?({capital})\b(?!'))"), True),
+        (re.compile(rf"\\boxed\s*\{{\s*(?:\\text\s*\{{)?\s*\(?({either})\)?\s*\}}"), True),
+        (re.compile(rf"^\s*\(?({capital})(?:\)|[.:](?=\s|$))"), False),
+        (re.compile(rf"\(({capital})\)"), True),
     )
-    for sign in signs:
-        said = found(sign, text, last=True)
-        if said is not None:
-            return said.upper()
-    begun = re.match(rf"\s*\(?({one})(?:\)|[.:](?=\s|$))", text)
-    return begun[1] if begun else found(re.compile(rf"\(({one})\)"), text, last=True)
+    said = next((said for sign, last in signs if (said := found(sign, text, last=last))), None)
+    return said and said.upper()

@@ -84,7 +84,7 @@ class Task(Protocol):
         ...
 
     def data(self) -> tuple[DataFacts, ...]:
-        """What the samples were made of."""
+        """What the samples were made of; known once `samples()` was called."""
         return ()
 
 

@@ -66,18 +66,29 @@ def test_last_number(text, expected):
         ("(D) is right", "D"),
         ("I would choose (C), a city", "C"),
         ("The answer is a city", None),
+        ("The answer is (a).", "A"),
+        ("**Answer:** D", "D"),
+        ("answer: [c]", "C"),
+        ("The answer is A because of it", "A"),
         ("I think a dog", None),
         ("The answer is E", None),
         ("Answer: Boston", None),
+        ("Answer: D'Artagnan", None),
         ("The answer isn't here", None),
+        ("b", "B"),
         ("", None),
     ],
 )
 def test_letter(text, expected):
-    if text == "The answer is a city":
-        assert letter(text, "BCD") is None
-        return
     assert letter(text, "ABCD") == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("Answer: I think so", None), ("Answer: I", "I"), ("The answer is (I).", "I"), ("I. one", "I")],
+)
+def test_the_pronoun_is_no_letter(text, expected):
+    assert letter(text, "ABCDEFGHIJ") == expected
 
 
 @given(st.text(), st.sampled_from(["AB", "ABCDEFGHIJ"]))
