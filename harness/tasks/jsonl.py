@@ -3,6 +3,7 @@
 import random
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,8 @@ class JsonlTask(Task):
         self._folder = path.parent
         self._grader = grader(config.grading)
         self._target = Template(config.target)
+        self._before, self._question = _conversation(config)
+        self._shown = Template(config.few_shot.answer if config.few_shot else "")
         self._data: tuple[DataFacts, ...] = ()
 
     def samples(self) -> list[Sample]:
@@ -73,6 +76,8 @@ class JsonlTask(Task):
         for number, row in enumerate(read.rows):
             try:
                 sample = self._sample(number, row, next(examples))
+            except ConfigurationError:  # a ValueError too, but not of this row
+                raise
             except ValueError as error:
                 raise ConfigurationError(f"task {self.name!r}, {read.facts.origin}, row {number}: {error}") from error
             if sample.id in found:
@@ -98,9 +103,9 @@ class JsonlTask(Task):
         unparsed = (self.score_name,) if verdict.answer is None else ()
         return Grade(verdict.answer or "", verdict.score, unparsed=unparsed)
 
-    def _sample(self, number: int, row: Row, examples: list[Row]) -> Sample:
+    def _sample(self, number: int, row: Row, shown: Messages) -> Sample:
         config = self._config
-        turns = self._turns(row, examples)
+        turns = self._turns(row, shown)
         accepted = self._grader.accepted(row, self._targets(row))
         found = f"{self.name}-{number:05d}" if config.id is None else str(_cell(row, config.id))
         group = "" if config.group is None else str(_cell(row, config.group))
@@ -111,33 +116,17 @@ class JsonlTask(Task):
         column = _COLUMN.fullmatch(self._config.target.strip())
         if column and column[1] in row:
             value = row[column[1]]
-            return value if isinstance(value, list) else [value]
+            values = value if isinstance(value, list) else [value]
+            return [each for each in values if each is not None]
         text = self._target.render(row)
         return [text] if text else []
 
-    def _turns(self, row: Row, examples: list[Row]) -> Messages:
-        config = self._config
-        if config.messages is None:
-            assert config.prompt is not None  # a benchmark has one of the two
-            before: Messages = (
-                [] if config.system is None else [{"role": "system", "content": Template(config.system).render(row)}]
-            )
-            question = Template(config.prompt)
-        else:
-            before = [
-                {"role": each.role, "content": Template(each.content).render(row)} for each in config.messages[:-1]
-            ]
-            question = Template(config.messages[-1].content)
-        shown: Messages = []
-        for example in examples:
-            assert config.few_shot is not None  # or there are no examples
-            target = next(map(str, self._targets(example)), "")
-            told = Template(config.few_shot.answer).render({**example, "target": target})
-            shown += [{"role": "user", "content": question.render(example)}, {"role": "assistant", "content": told}]
-        return [*before, *shown, {"role": "user", "content": question.render(row)}]
+    def _turns(self, row: Row, shown: Messages) -> Messages:
+        before = [_said(role, template, row) for role, template in self._before]
+        return [*before, *shown, _said("user", self._question, row)]
 
-    def _examples(self, rows: list[Row]) -> Iterator[list[Row]]:
-        """The examples of each row, in their order."""
+    def _examples(self, rows: list[Row]) -> Iterator[Messages]:
+        """The examples before each row's question, as turns."""
         few = self._config.few_shot
         if few is None:
             while True:
@@ -152,7 +141,13 @@ class JsonlTask(Task):
             raise ConfigurationError(
                 f"task {self.name!r}: few_shot.count {few.count} needs {needed} rows; there are {len(pool)}"
             )
-        yield from _drawn(pool, few, len(rows))
+        example = cache(lambda place: self._example(pool[place]))
+        for places in _drawn(len(pool), few, len(rows)):
+            yield [turn for place in places for turn in example(place)]
+
+    def _example(self, row: Row) -> Messages:
+        target = next(map(str, self._targets(row)), "")
+        return [_said("user", self._question, row), _said("assistant", self._shown, {**row, "target": target})]
 
 
 class JudgedJsonlTask(JsonlTask):
@@ -169,19 +164,34 @@ class JudgedJsonlTask(JsonlTask):
             await self._judge(self._judge.messages(sample.fields["row"], sample.query, target, text), ask)
         )
 
-    def _sample(self, number: int, row: Row, examples: list[Row]) -> Sample:
-        sample = super()._sample(number, row, examples)
+    def _sample(self, number: int, row: Row, shown: Messages) -> Sample:
+        sample = super()._sample(number, row, shown)
         self._judge.messages(row, sample.query, ", ".join(sample.accepted), "")  # a template that fails is told now
         return sample
 
 
-def _drawn(pool: list[Row], few: FewShotConfig, count: int) -> Iterator[list[Row]]:
+def _drawn(size: int, few: FewShotConfig, count: int) -> Iterator[list[int]]:
+    """The first ones or a draw for each of `count` rows. One more is taken where a row may be its own example."""
     draw = None if few.seed is None else random.Random(few.seed)  # noqa: S311 - reproducible on purpose
     own = few.data is None
+    taken = few.count + own
     for number in range(count):
-        places = [place for place in range(len(pool)) if not (own and place == number)]
-        chosen = places[: few.count] if draw is None else draw.sample(places, few.count)
-        yield [pool[place] for place in chosen]
+        places = range(taken) if draw is None else draw.sample(range(size), taken)
+        yield [place for place in places if not (own and place == number)][: few.count]
+
+
+def _conversation(config: BenchmarkConfig) -> tuple[list[tuple[str, Template]], Template]:
+    """What comes before the question, by role, and the question."""
+    if config.messages is None:
+        assert config.prompt is not None  # a benchmark has one of the two
+        system = [] if config.system is None else [("system", Template(config.system))]
+        return system, Template(config.prompt)
+    *before, last = config.messages
+    return [(message.role, Template(message.content)) for message in before], Template(last.content)
+
+
+def _said(role: str, template: Template, row: Row) -> dict[str, str]:
+    return {"role": role, "content": template.render(row)}
 
 
 def _cell(row: Row, column: str) -> Any:

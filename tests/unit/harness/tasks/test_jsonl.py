@@ -203,11 +203,13 @@ def test_mistakes_name_the_file_the_field_and_the_way_out(make, config, message)
     [
         ([{"question": "q"}], {}, r"row 0: the template '{{ target }}' fails: 'target' is undefined; .*question"),
         ([{"question": "q", "target": ""}], {}, "row 0: there is no target, or an empty one"),
+        ([{"question": "q", "target": None}], {}, "row 0: there is no target, or an empty one"),
+        ([{"question": "q", "target": []}], {}, "row 0: there is no target, or an empty one"),
         (ROWS, {"group": "knd"}, "row 0: there is no column 'knd'; the row has: kind, question, target"),
         (ROWS, {"id": "kind"}, "two rows have the id 'sums'"),
         (ROWS, {"grading": "numeric"}, "row 2: the target 'Paris' is no number"),
         (ROWS, {"grading": "multiple_choice"}, "row 0: the column 'choices' is no list of 2 to 26 options: None"),
-        (ROWS, {"few_shot": {"count": 3}}, "few_shot.count 3 needs 4 rows; there are 3"),
+        (ROWS, {"few_shot": {"count": 3}}, "^task 'mine': few_shot.count 3 needs 4 rows; there are 3"),
         ([], {}, "rows.jsonl has no rows"),
     ],
 )
