@@ -49,8 +49,8 @@ def letter(text: str, letters: Sequence[str]) -> str | None:
     either = "[" + "".join(re.escape(each + each.lower()) for each in letters) + "]"
     signs = (
         (re.compile(rf"^\W*({either})\W*$"), False),
-        (re.compile(rf"(?i:answer\s*(?:is)?\s*:?)[\s*]*(?:[(\[]\s*({either})\s*[)\]]|[(\[]?({capital})\b(?!'))"), True),
-        (re.compile(rf"\\boxed\s*\{{\s*(?:\\text\s*\{{)?\s*\(?({either})\)?\s*\}}"), True),
+        (re.compile(rf"(?i:answer(?:\s+is)?)[\s:*]*(?:[(\[]\s*({either})\s*[)\]]|[(\[]?({capital})\b(?!'))"), True),
+        (re.compile(rf"\\boxed\s*\{{\s*(?:\\text\s*\{{\s*)?\(?({either})\)?\s*\}}"), True),
         (re.compile(rf"^\s*\(?({capital})(?:\)|[.:](?=\s|$))"), False),
         (re.compile(rf"\(({capital})\)"), True),
     )

@@ -4,10 +4,10 @@ import math
 import re
 from fractions import Fraction
 
-_PLAIN = r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?(?:[eE][-+]?\d{1,3})?"
-_NUMBER = re.compile(_PLAIN)
+_NUMBER = re.compile(r"[-+]?(?:(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d{1,3})?")
 _LATEX_FRACTION = re.compile(r"([-+]?)\\[dt]?frac\s*\{\s*([^{}]+?)\s*\}\s*\{\s*([^{}]+?)\s*\}")
 _LATEX_TEXT = re.compile(r"\\(?:text|mathrm|mbox)\s*\{[^{}]*\}")
+_LONGEST = 1000  # what is longer is a loop of the model, and more digits than Python converts
 _NOISE = re.compile(r"\\[,;!: ]|\\(?:left|right|displaystyle)(?![a-zA-Z])|[$€£¥\s{}]")
 
 
@@ -41,6 +41,6 @@ def close(first: Fraction, second: Fraction, *, absolute: float = 0.0, relative:
 
 
 def _plain(text: str) -> Fraction | None:
-    if not any(character.isdigit() for character in text) or not _NUMBER.fullmatch(text):
+    if len(text) > _LONGEST or not _NUMBER.fullmatch(text):
         return None
     return Fraction(text.replace(",", ""))

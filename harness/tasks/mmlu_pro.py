@@ -36,7 +36,7 @@ _INSTRUCTION = (
 _ASKS = "Answer: Let's think step by step."
 _TOLD = "A: Let's think step by step."
 _CUSTOM = re.compile(r"answer is \(?([A-J])\)?")
-_STEPS = ((_CUSTOM, False), (re.compile(r".*[aA]nswer:\s*([A-J])"), False), (re.compile(r"\b[A-J]\b"), True))
+_STEPS = ((_CUSTOM, False), (re.compile(r"(?m)^.*[aA]nswer:\s*([A-J])"), False), (re.compile(r"\b[A-J]\b"), True))
 
 DATA = DataSet(
     name="TIGER-Lab/MMLU-Pro",

@@ -100,3 +100,11 @@ def test_a_letter_is_one_of_the_options_or_none(text, letters):
 def test_nothing_raises(text):
     boxed(text)
     last_number(text)
+
+
+@pytest.mark.parametrize("filler", [" ", "\n", "(", "answer ", "\\boxed{ ", "9", "1,", "*"])
+def test_a_model_that_goes_round_in_circles_is_read_in_no_time(filler):
+    text = f"The answer{filler * 20000}"
+    letter(text, "ABCD")
+    boxed(text)
+    last_number(text)

@@ -32,7 +32,27 @@ def test_numbers_as_models_write_them(text, expected):
 
 
 @pytest.mark.parametrize(
-    "text", ["", ".", "-", "five", "1/0", "1,2", "12,34", "3 apples", "1.2.3", "nan", "inf", "1/2/3", "x=5"]
+    "text",
+    [
+        "",
+        ".",
+        "-",
+        "five",
+        "1/0",
+        "1,2",
+        "12,34",
+        "3 apples",
+        "1.2.3",
+        "nan",
+        "inf",
+        "1/2/3",
+        "x=5",
+        "e5",
+        "1e",
+        "\u00b2",
+        "9" * 5000,
+        "1" + ",000" * 400,
+    ],
 )
 def test_what_is_no_number(text):
     assert parse_number(text) is None
@@ -65,3 +85,9 @@ def test_tolerances_are_as_written_and_their_ends_count():
 def test_a_tolerance_is_a_number_from_0_up(tolerance):
     with pytest.raises(ValueError, match=f"absolute tolerance {tolerance} is not"):
         close(Fraction(1), Fraction(1), absolute=tolerance)
+
+
+@given(st.text("0123456789,.eE+-/%$ {}\\frac", max_size=12))
+def test_what_looks_like_a_number_never_raises(text):
+    value = parse_number(text)
+    assert value is None or isinstance(value, Fraction)
