@@ -3,9 +3,11 @@
 Also a command: `python -m harness.demo`. Exit status: 0 if every check held, 1 if not, 130 after Ctrl-C.
 """
 
+import asyncio
 import time
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -17,10 +19,11 @@ from harness.api import ApiEndpoint, ConfigParams, EvaluationConfig, EvaluationT
 from harness.demo_lm_eval import HOW_TO_GET, find_lm_eval, run_lm_eval, write_task
 from harness.deployments.llamacpp import LlamaCpp
 from harness.errors import HarnessError
-from harness.evaluate import Finished, prepare, run_through
-from harness.launcher.display import main_score, progress, score_text
+from harness.job import Finished, Job, run_job
+from harness.launcher.display import progress, score_text
 from harness.process import termination_unwinds
-from harness.proxy_process import Sidecar
+from harness.results import main_score
+from harness.sidecars import Sidecars
 
 _COUNTERS = ("prompt_tokens_total", "tokens_predicted_total")  # llama.cpp's own: they move with any generation
 
@@ -61,9 +64,12 @@ class _Demo:
     console: Console
     folder: Path
     server: LlamaCpp
-    sidecar: Sidecar
+    sidecars: Sidecars
     target: EvaluationTarget
     failures: list[str] = field(default_factory=list)
+
+    def sidecar_url(self) -> str:
+        return self.sidecars.url(self.target.api_endpoint, self.target.proxy)
 
     def expect(self, held: bool, failure: str) -> None:
         if not held:
@@ -77,11 +83,12 @@ def _demo(console: Console, folder: Path) -> list[str]:
     _say(console, "Starting the real llama.cpp server with SmolLM2-135M-Instruct, and a sidecar beside it")
     with server:
         endpoint = ApiEndpoint(url=f"{server.url}/v1", model_id=server.options.alias)
-        sidecar = Sidecar(endpoint, log_path=folder / "sidecar.log", store=folder / "evalside.db")
-        with sidecar:
-            state = _Demo(console, folder, server, sidecar, EvaluationTarget(api_endpoint=endpoint))
-            seconds = time.perf_counter() - started
-            _say(console, f"llama.cpp at {server.url}, the sidecar at {sidecar.url}, up in {seconds:.1f} s")
+        settings = {"store": f"sqlite:///{(folder / 'evalside.db').resolve()}"}
+        target = EvaluationTarget(api_endpoint=endpoint, proxy=settings)
+        with Sidecars(folder) as sidecars:
+            state = _Demo(console, folder, server, sidecars, target)
+            url, seconds = state.sidecar_url(), time.perf_counter() - started
+            _say(console, f"llama.cpp at {server.url}, the sidecar at {url}, up in {seconds:.1f} s")
             _smoke_twice(state)
             _lm_eval_twice(state)
     _say(console, f"Files: {folder} (results.yml and samples.jsonl of each pass, evalside.db, logs)")
@@ -89,19 +96,21 @@ def _demo(console: Console, folder: Path) -> list[str]:
 
 
 def _smoke_twice(state: _Demo) -> None:
-    first, second = _one_pass(state, "pass-1"), _one_pass(state, "pass-2")
+    first, second = _one_pass(state, "pass-1", None), _one_pass(state, "pass-2", {})
     state.console.print(side_by_side(first, second))
     faster = first.finished.tally.seconds / max(second.finished.tally.seconds, 1e-6)
     _say(state.console, f"The second pass was {faster:.0f} times faster.")
     state.failures += broken_promises(first, second)
 
 
-def _one_pass(state: _Demo, name: str) -> Pass:
-    config = EvaluationConfig(type="smoke", output_dir=state.folder / name, params=ConfigParams(parallelism=2))
-    job = prepare(config, state.target)
+def _one_pass(state: _Demo, name: str, opening: dict[str, str] | None) -> Pass:
+    folder = state.folder / name
+    folder.mkdir()
+    config = EvaluationConfig(type="smoke", output_dir=folder, params=ConfigParams(parallelism=2))
+    job = Job(name, "demo", config, state.target, folder, opening=opening)
     before = state.server.counters()
-    with progress(state.console, name) as show:
-        finished = run_through(state.sidecar.url, job, show)
+    with progress(state.console) as show:
+        finished = asyncio.run(run_job(job, state.sidecars, on_progress=partial(show, name)))
     return Pass(finished, _moved(before, state.server.counters()))
 
 
@@ -154,7 +163,7 @@ def _lm_eval_twice(state: _Demo) -> None:
         _say(state.console, f"lm-eval, run {number} of 2 (it takes a while to start)")
         before, started = state.server.counters(), time.perf_counter()
         output = state.folder / f"lm-eval-{number}"
-        scores.append(run_lm_eval(executable, state.sidecar.url, state.server.options.alias, task_folder, output))
+        scores.append(run_lm_eval(executable, state.sidecar_url(), state.server.options.alias, task_folder, output))
         seconds.append(time.perf_counter() - started)
         moves.append(_moved(before, state.server.counters()))
     table.add_row("exact match", *(f"{score:.3f}" for score in scores))

@@ -27,6 +27,23 @@ class JudgeError(HarnessError):
     """The model that grades gave no answer: the sample has no score and counts as an error."""
 
 
+class RequestError(HarnessError):
+    """A client's request was refused, or its answer broke off. `status` and `code` are the server's."""
+
+    def __init__(self, message: str, status: int, code: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+
+
+class RunError(HarnessError):
+    """A run cannot be had as asked: it goes on already, or is not in the state that is needed."""
+
+
+class UnknownRun(ConfigurationError):
+    """No run has this id or begins with it, or several do."""
+
+
 class EvaluationError(HarnessError):
     """The run ended and not one sample was answered."""
 

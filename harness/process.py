@@ -77,26 +77,28 @@ class ChildProcess:
         """The process id while it runs, else None."""
         return None if self._process is None or self._process.poll() is not None else self._process.pid
 
-    def wait_ready(self, url: str, timeout_s: float) -> None:
-        """Returns once GET `url` answers 200.
+    def wait_ready(self, url: str | Sequence[str], timeout_s: float) -> None:
+        """Returns once GET `url` answers 200, or one of several does.
 
         Raises StartError with the end of the log if the process dies first or `timeout_s` seconds pass.
         """
         deadline = time.monotonic() + timeout_s
+        urls = [url] if isinstance(url, str) else list(url)
         with httpx.Client(trust_env=False, timeout=2.0) as client:
-            while not self._answers(client, url):
+            while not any(self._answers(client, each) for each in urls):
                 self.check_alive()
                 if time.monotonic() > deadline:
                     raise StartError(
-                        f"{self._command.name} did not answer at {url} in {timeout_s:g} s{self._log_end()}"
+                        f"{self._command.name} did not answer at {' or '.join(urls)} in {timeout_s:g} s"
+                        f"{self._log_end()}"
                     )
                 time.sleep(_POLL_S)
 
-    def check_alive(self) -> None:
-        """Raises StartError with the end of the log if the process is gone."""
+    def check_alive(self, what: str = "stopped at start") -> None:
+        """Raises StartError, which says `what` it did, with the end of the log if the process is gone."""
         code = self._process.poll() if self._process else None
         if code is not None:
-            raise StartError(f"{self._command.name} stopped at start with exit code {code}{self._log_end()}")
+            raise StartError(f"{self._command.name} {what} with exit code {code}{self._log_end()}")
 
     def stop(self) -> None:
         """Ends the process if it runs; safe to call twice."""

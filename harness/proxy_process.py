@@ -4,7 +4,7 @@ import os
 import socket
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import yaml
 from harness.api import ApiEndpoint
 from harness.errors import ConfigurationError
 from harness.process import ChildProcess, Command
-from harness.redact import Redactor
+from harness.redact import Redactor, named_variables
 from harness.service import Service
 
 DEFAULT_STORE = Path(".evalside") / "evalside.db"
@@ -24,25 +24,36 @@ SERVE = (sys.executable, "-m", "proxy.cli", "serve", "--with-parent")
 class Sidecar(Service):
     """A sidecar in front of `endpoint` while the `with` block is open, on a free loopback port: see `url`.
 
-    Its log goes to `log_path`, its answers to the SQLite file `store`. Raises ConfigurationError if the endpoint's key
-    variable is not set, StartError with the end of the log if the sidecar does not come up.
+    Its log goes to `log_path`, its answers to the SQLite file `store`, unless `proxy`, further settings of the sidecar,
+    names another. It inherits the descriptors `held`. Raises ConfigurationError if the endpoint's key variable is not
+    set, StartError with the end of the log if the sidecar does not come up.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each has a default that serves
         self,
         endpoint: ApiEndpoint,
         *,
         log_path: Path,
         store: Path = DEFAULT_STORE,
+        proxy: Mapping[str, Any] | None = None,
+        held: Sequence[int] = (),
         command: Sequence[str] = SERVE,
         start_timeout_s: float = 60.0,
     ) -> None:
         super().__init__()
         self._endpoint = endpoint
         self._log_path = log_path
+        self._config = proxy_config(endpoint, store, proxy)
         self._store = store
+        self._held = held
         self._command = command
         self._start_timeout_s = start_timeout_s
+        self._process: ChildProcess | None = None
+
+    def check(self) -> None:
+        """Raises StartError with the end of its log if the sidecar is gone."""
+        if self._process is not None:
+            self._process.check_alive("stopped in the middle of the run")
 
     def _start(self, stack: ExitStack) -> str:
         require_key(self._endpoint)
@@ -52,9 +63,10 @@ class Sidecar(Service):
             url = f"http://127.0.0.1:{listener.getsockname()[1]}"
             argv = [*self._command, "--config", str(config), "--fd", str(listener.fileno())]
             redactor = Redactor.of(self._endpoint)
-            command = Command("the sidecar", argv, _environment(self._endpoint), (listener.fileno(),), redactor)
-            process = stack.enter_context(ChildProcess(command, self._log_path))
-        process.wait_ready(f"{url}/-/live", self._start_timeout_s)
+            descriptors = (listener.fileno(), *self._held)
+            command = Command("the sidecar", argv, _environment(self._config), descriptors, redactor)
+            self._process = stack.enter_context(ChildProcess(command, self._log_path))
+        self._process.wait_ready(f"{url}/-/live", self._start_timeout_s)
         return url
 
     def _write_config(self, stack: ExitStack) -> Path:
@@ -62,18 +74,21 @@ class Sidecar(Service):
         path = Path(folder) / "proxy.yaml"
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            yaml.safe_dump(proxy_config(self._endpoint, self._store), file, sort_keys=False, allow_unicode=True)
+            yaml.safe_dump(self._config, file, sort_keys=False, allow_unicode=True)
         return path
 
 
-def proxy_config(endpoint: ApiEndpoint, store: Path) -> dict[str, Any]:
-    """The sidecar's own YAML for an endpoint. Keys are named, never held."""
+def proxy_config(endpoint: ApiEndpoint, store: Path, proxy: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The sidecar's own YAML for an endpoint: `proxy` with what the endpoint says. Keys are named, never held."""
+    given = dict(proxy or {})
     upstream = endpoint.model_dump(include={"url", "model_id", "api_key_name"}, exclude_none=True)
-    config: dict[str, Any] = {"upstream": upstream, "store": f"sqlite:///{store.resolve()}"}
-    adapter = endpoint.adapter_config
-    if adapter is not None and adapter.interceptors is not None:
-        config["interceptors"] = adapter.model_dump(mode="json")["interceptors"]
-    return config
+    adapter = endpoint.adapter_config.settings() if endpoint.adapter_config is not None else {}
+    return {
+        "upstream": {**(given.pop("upstream", None) or {}), **upstream},
+        "store": f"sqlite:///{store.resolve()}",
+        **given,
+        **adapter,
+    }
 
 
 def require_key(endpoint: ApiEndpoint) -> None:
@@ -86,6 +101,7 @@ def require_key(endpoint: ApiEndpoint) -> None:
         )
 
 
-def _environment(endpoint: ApiEndpoint) -> dict[str, str]:
+def _environment(config: Mapping[str, Any]) -> dict[str, str]:
     # The sidecar's environment outranks its file: a stray EVALSIDE_UPSTREAM__URL would redirect the whole run.
-    return {k: v for k, v in os.environ.items() if not k.startswith("EVALSIDE_") or k == endpoint.api_key_name}
+    wanted = set(named_variables(config))
+    return {name: value for name, value in os.environ.items() if not name.startswith("EVALSIDE_") or name in wanted}

@@ -44,7 +44,7 @@ class Redactor:
     @classmethod
     def of(cls, *configurations: BaseModel) -> "Redactor":
         """One that knows the values of the variables that configurations name (`api_key_name`, at any depth)."""
-        names = _named([configuration.model_dump() for configuration in configurations])
+        names = named_variables([configuration.model_dump() for configuration in configurations])
         return cls(os.environ.get(name, "") for name in names)
 
     def text(self, text: str) -> str:
@@ -98,13 +98,14 @@ class Redactor:
         return [self._sent(item) for item in value] if isinstance(value, list | tuple) else self.document(value)
 
 
-def _named(value: Any) -> Iterator[str]:
+def named_variables(value: Any) -> Iterator[str]:
+    """The environment variables that a configuration names as holders of keys and tokens."""
     if isinstance(value, Mapping):
         for name, item in value.items():
             if isinstance(item, str) and _NAMES_VARIABLE.search(str(name)):
                 yield item
             else:
-                yield from _named(item)
+                yield from named_variables(item)
     elif isinstance(value, list | tuple):
         for item in value:
-            yield from _named(item)
+            yield from named_variables(item)

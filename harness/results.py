@@ -22,8 +22,8 @@ from harness.api import (
     ScoreStats,
     TaskResult,
 )
+from harness.records import SampleRecord
 from harness.redact import Redactor
-from harness.runner import SampleRecord
 from harness.scoring.statistics import pass_at_k
 from harness.tasks.base import Task
 
@@ -81,6 +81,12 @@ def _by_sample(records: Sequence[SampleRecord], name: str, score_name: str) -> l
         if score is not None:
             scores.setdefault(record.id, []).append(score)
     return list(scores.values())
+
+
+def main_score(result: TaskResult) -> tuple[str, Score]:
+    """The name and the score of the metric that a task is known by."""
+    name = next(iter(result.metrics))
+    return name, result.metrics[name].scores[name]
 
 
 def score_stats(scores: Sequence[float]) -> ScoreStats:

@@ -35,7 +35,7 @@ from proxy.store.bundle.checking import read_manifest
 from proxy.store.sqlite import SqliteStore
 
 COMMANDS = "evalside.commands"
-"""Entry point group for sub-commands of other packages; each entry is a function for Typer."""
+"""Entry point group for sub-commands of other packages; each entry is a function for Typer, or a Typer of its own."""
 
 _GRACE = 5
 """Seconds that running answers have at shutdown."""
@@ -299,7 +299,10 @@ def _add_commands() -> None:
         except Exception as error:  # noqa: BLE001 - another package's mistake must not take the sidecar with it
             typer.secho(f"warning: command '{entry.name}' ({entry.value}) cannot be loaded: {error!r}", err=True)
         else:
-            app.command(entry.name)(command)
+            if isinstance(command, typer.Typer):
+                app.add_typer(command, name=entry.name)
+            else:
+                app.command(entry.name)(command)
 
 
 def main() -> None:

@@ -136,7 +136,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """The command line of this module."""
     defaults = ServerOptions()
     parser = argparse.ArgumentParser(prog="python -m harness.deployments.llamacpp", description=__doc__.splitlines()[0])
-    parser.add_argument("model", type=Path, metavar="MODEL.gguf")
+    parser.add_argument("model", type=Path, metavar="MODEL.gguf", nargs="?", help="default: the bundled weights")
     parser.add_argument("--port", type=int, default=8080)
     parser.add_argument("--alias", default=defaults.alias, help="the model id it answers with")
     parser.add_argument("--n-ctx", type=int, default=defaults.n_ctx, help="tokens, shared by all slots")
@@ -147,6 +147,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     found = vars(parser.parse_args(argv))
     model, with_parent = found.pop("model"), found.pop("with_parent")
+    if model is None:
+        try:
+            model = bundled_weights()
+        except StartError as error:
+            parser.error(str(error))
     if not model.is_file():
         parser.error(f"no such model file: {model}")
     if importlib.util.find_spec("xllamacpp") is None:

@@ -1,24 +1,26 @@
-"""What a run shows: a progress bar on a terminal, plain lines elsewhere, a table at the end."""
+"""What a run shows: a progress bar for each task on a terminal, plain lines elsewhere, a table at the end."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from harness.api import Score, TaskResult
-from harness.evaluate import Finished
-from harness.runner import OnProgress, Tally
+from harness.api import Score
+from harness.job import Finished
+from harness.records import Tally
+from harness.results import main_score
 
+Watch = Callable[[str, Tally], None]
 _LINES = 10
 
 
 @contextmanager
-def progress(console: Console, label: str) -> Iterator[OnProgress]:
-    """A callback that shows a run's progress on `console` while the block is open."""
+def progress(console: Console) -> Iterator[Watch]:
+    """A callback that shows the progress of tasks, by name, on `console` while the block is open."""
     if not console.is_terminal:
-        yield _lines(console, label)
+        yield _lines(console)
         return
     columns = (
         TextColumn("{task.description}"),
@@ -28,9 +30,15 @@ def progress(console: Console, label: str) -> Iterator[OnProgress]:
         TextColumn("ETA"),
         TimeRemainingColumn(),
     )
+    rows: dict[str, TaskID] = {}
     with Progress(*columns, console=console) as bar:
-        row = bar.add_task(label, total=None, facts="")
-        yield lambda tally: bar.update(row, total=tally.total, completed=tally.done, facts=_facts(tally))
+
+        def show(label: str, tally: Tally) -> None:
+            if label not in rows:
+                rows[label] = bar.add_task(label, total=None, facts="")
+            bar.update(rows[label], total=tally.total, completed=tally.done, facts=_facts(tally))
+
+        yield show
 
 
 def score_text(score: Score) -> str:
@@ -39,40 +47,31 @@ def score_text(score: Score) -> str:
     return f"{score.value:.3f}" if stderr is None else f"{score.value:.3f} ± {stderr:.3f}"
 
 
-def main_score(result: TaskResult) -> tuple[str, Score]:
-    """The name and the score of a task's metric."""
-    name = next(metric for metric in result.metrics if metric != "errors")
-    return name, result.metrics[name].scores[name]
-
-
-def summary(finished: Finished) -> Table:
-    """The table at the end of a run."""
-    tally = finished.tally
-    table = Table(show_header=False, title_justify="left")
-    for task, result in finished.result.tasks.items():
-        name, score = main_score(result)
-        table.add_row("task", task)
-        table.add_row(f"{name} (± stderr)", score_text(score))
-    table.add_row("samples", f"{tally.done}, {tally.errors} without an answer")
-    table.add_row("cache hits", str(tally.hits))
-    table.add_row("upstream calls", str(tally.upstream_calls))
-    table.add_row("seconds", f"{tally.seconds:.1f}")
-    table.add_row("results", str(finished.results_file))
-    table.add_row("samples", str(finished.samples_file))
+def summary(finished: Mapping[str, Finished]) -> Table:
+    """The table at the end of a run: a column for each task, by its name in the run."""
+    table = Table("", *finished, title_justify="left")
+    scores = [main_score(next(iter(each.result.tasks.values()))) for each in finished.values()]
+    tallies = [each.tally for each in finished.values()]
+    names = list(dict.fromkeys(name for name, _ in scores))
+    for name in names:
+        table.add_row(f"{name} (± stderr)", *(score_text(score) if found == name else "" for found, score in scores))
+    table.add_row("samples", *(f"{tally.done}, {tally.errors} without an answer" for tally in tallies))
+    table.add_row("cache hits", *(str(tally.hits) for tally in tallies))
+    table.add_row("upstream calls", *(str(tally.upstream_calls) for tally in tallies))
+    table.add_row("seconds", *(f"{tally.seconds:.1f}" for tally in tallies))
     return table
 
 
 def _facts(tally: Tally) -> str:
-    rate = tally.done / tally.seconds if tally.seconds else 0.0
-    return f"{rate:.1f}/s, {tally.hits} cache hits, {tally.errors} errors"
+    return f"{tally.rate:.1f}/s, {tally.hits} cache hits, {tally.errors} errors"
 
 
-def _lines(console: Console, label: str) -> OnProgress:
-    def show(tally: Tally) -> None:
+def _lines(console: Console) -> Watch:
+    def show(label: str, tally: Tally) -> None:
         step = max(1, tally.total // _LINES)
         if tally.done and (tally.done % step == 0 or tally.done == tally.total):
-            left = tally.seconds / tally.done * (tally.total - tally.done)
+            left = (tally.total - tally.done) / tally.rate if tally.rate else 0
             line = f"{label} {tally.done}/{tally.total}, {_facts(tally)}, ETA {left:.0f} s"
-            console.print(line, highlight=False, soft_wrap=True)
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     return show

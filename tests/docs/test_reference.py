@@ -15,8 +15,8 @@ from typer.core import TyperArgument, TyperGroup
 
 from harness.adapters.adapter_config import AdapterConfig, InterceptorConfig
 from harness.api import ApiEndpoint, ConfigParams, EvaluationConfig, EvaluationTarget
+from harness.records import SampleRecord
 from harness.results import Report
-from harness.runner import SampleRecord
 from harness.tasks import TASKS
 from proxy import admin, app, cli, legacy
 from proxy.cache.keeping import _NOT_KEPT, LARGEST

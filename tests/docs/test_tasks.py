@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from harness.api import EndpointType
+from harness.asked import Asked
 from harness.results import evaluation_result
-from harness.runner import Asked, run_task
+from harness.runner import run_task
 from harness.tasks import NAMES, TASKS, find_task, gsm8k, jsonl_config, mmlu_pro
 from harness.tasks.catalog import catalog
 from harness.tasks.gsm8k import Gsm8kOptions

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from harness.api import ConfigParams, EndpointType
+from harness.asked import Asked
 from harness.demo_lm_eval import find_lm_eval
 from harness.results import evaluation_result
-from harness.runner import Asked, run_task
+from harness.runner import run_task
 from harness.tasks import find_task
 from harness.tasks.mmlu_pro import SUBJECTS
 from proxy.testing import ModelServer, Reply

@@ -1,4 +1,3 @@
-import importlib
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -6,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from harness import sidecars
 from harness.proxy_process import Sidecar
 from proxy.testing import ModelServer, Reply
 
@@ -44,6 +44,5 @@ def refused() -> Callable[..., Reply]:
 @pytest.fixture
 def standin(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Runs start the stand-in instead of the sidecar, in an empty working directory."""
-    module = importlib.import_module("harness.evaluate")  # the package's attribute of that name is the function
-    monkeypatch.setattr(module, "Sidecar", lambda *args, **kwargs: Sidecar(*args, **kwargs, command=STANDIN))
+    monkeypatch.setattr(sidecars, "Sidecar", lambda *args, **kwargs: Sidecar(*args, **kwargs, command=STANDIN))
     monkeypatch.chdir(tmp_path)

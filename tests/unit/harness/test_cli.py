@@ -105,4 +105,4 @@ def test_ctrl_c_says_what_was_done_and_exits_130(server, said):
     server.on(CHAT, answer)
     code, output = invoke("-t", "smoke", "--url", server.url, "--parallelism", "1")
     assert code == 130
-    assert "interrupted: 3 of 48 samples were answered. The same command goes on" in output
+    assert "interrupted: 3 of 48 samples were answered. `evalside resume " in output

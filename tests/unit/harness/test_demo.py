@@ -7,9 +7,9 @@ from rich.console import Console
 
 from harness.api import EvaluationResult
 from harness.demo import Pass, broken_promises, side_by_side
-from harness.evaluate import Finished
+from harness.job import Finished
+from harness.records import Tally
 from harness.results import task_result
-from harness.runner import Tally
 from tests.unit.harness.test_results import RECORD
 
 

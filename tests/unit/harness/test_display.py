@@ -5,15 +5,15 @@ from rich.console import Console
 
 from harness.api import Score, ScoreStats
 from harness.launcher.display import progress, score_text
-from harness.runner import Tally
+from harness.records import Tally
 
 
 def lines(total: int) -> list[str]:
     written = io.StringIO()
     console = Console(file=written, width=40)
-    with progress(console, "smoke") as show:
+    with progress(console) as show:
         for done in range(total + 1):
-            show(Tally(total=total, done=done, hits=done, errors=0, seconds=done / 4))
+            show("smoke", Tally(total=total, done=done, hits=done, errors=0, seconds=done / 4))
     return written.getvalue().splitlines()
 
 
@@ -34,9 +34,9 @@ def test_plain_lines_are_few_and_the_last_one_is_complete(total):
 def test_a_terminal_gets_a_bar():
     written = io.StringIO()
     console = Console(file=written, force_terminal=True, width=120)
-    with progress(console, "smoke") as show:
-        show(Tally(total=4))
-        show(Tally(total=4, done=2, hits=1, errors=1, seconds=1.0))
+    with progress(console) as show:
+        show("smoke", Tally(total=4))
+        show("smoke", Tally(total=4, done=2, hits=1, errors=1, seconds=1.0))
     output = written.getvalue()
     assert "2/4" in output
     assert "2.0/s, 1 cache hits, 1 errors" in output

@@ -3,8 +3,19 @@ import json
 import pytest
 import yaml
 
-from harness import ApiEndpoint, ConfigParams, EndpointType, EvaluationConfig, EvaluationTarget, evaluate
+from harness import (
+    ApiEndpoint,
+    ConfigParams,
+    EndpointType,
+    EvaluationConfig,
+    EvaluationTarget,
+    asker,
+    evaluate,
+    evaluate_async,
+)
+from harness.adapters.adapter_config import AdapterConfig
 from harness.errors import ConfigurationError, EndpointError, EvaluationError
+from harness.runs.database import Runs
 from proxy.testing import Reply
 
 CHAT = "/v1/chat/completions"
@@ -89,4 +100,100 @@ def test_what_cannot_be_run_as_configured_is_refused_before_anything_starts(
 ):
     with pytest.raises(ConfigurationError, match=message):
         evaluate(config(**config_values), target("http://127.0.0.1:9", **target_values))
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir() if path.name != ".evalside"] == []
+
+
+def test_every_call_is_a_run_of_its_own_and_can_be_gone_on_with(server, said, tmp_path):
+    server.on(CHAT, said("5"))
+    params = ConfigParams(limit_samples=3)
+    first = evaluate(config(params=params), target(server.url), run_id="mine")
+    with Runs() as runs:
+        [run] = runs.all()
+        assert (run.id, run.state, run.began_by) == ("mine", "success", "evaluate")
+    assert evaluate(config(params=params), target(server.url), run_id="mine") == first
+    evaluate(config(params=params), target(server.url))
+    with Runs() as runs:
+        assert len(runs.all()) == 2
+
+
+def test_a_call_that_was_broken_off_goes_on_where_it_was(server, said, refused):
+    server.enqueue(*[said("5")] * 3, refused(401, "no"))
+    params = ConfigParams(limit_samples=5, parallelism=1)
+    with pytest.raises(EndpointError):
+        evaluate(config(params=params), target(server.url, model_id="m"), run_id="mine")
+    asked = len(server.generation_requests)
+    server.on(CHAT, said("5"))
+    result = evaluate(config(params=params), target(server.url, model_id="m"), run_id="mine")
+    assert len(server.generation_requests) == asked + 5 - 3
+    assert result.tasks["smoke"].metrics["accuracy"].scores["accuracy"].stats.count == 5
+
+
+def test_the_run_of_another_task_is_not_gone_on_with(server, said, tmp_path):
+    server.on(CHAT, said("5"))
+    evaluate(config(params=ConfigParams(limit_samples=1)), target(server.url), run_id="mine")
+    (tmp_path / "own.yaml").write_text('data: rows.jsonl\nprompt: "{{ question }}"\n')
+    (tmp_path / "rows.jsonl").write_text('{"question": "a", "target": "b"}\n')
+    with pytest.raises(ConfigurationError, match="run 'mine' is of smoke, not of 'own'; leave run_id out"):
+        evaluate(config(type="./own.yaml"), target(server.url), run_id="mine")
+
+
+async def test_it_runs_where_a_loop_runs_already(server, said):
+    server.on(CHAT, said("5"))
+    params = ConfigParams(limit_samples=1)
+    there = await evaluate_async(config(params=params), target(server.url))
+    assert evaluate(config(params=params), target(server.url)) == there
+    with pytest.raises(ConfigurationError, match="unknown task"):
+        evaluate(config(type="nothing"), target(server.url))
+
+
+def test_parameters_and_fields_of_ones_own_are_in_every_request(server, said):
+    server.on(CHAT, said("5"))
+    params = ConfigParams(limit_samples=1, temperature=0.5, top_p=0.9, max_new_tokens=3, extra={"body": {"seed": 7}})
+    evaluate(config(params=params), target(server.url))
+    [request] = server.generation_requests
+    assert {name: request.json[name] for name in ("temperature", "top_p", "max_tokens", "seed")} == {
+        "temperature": 0.5, "top_p": 0.9, "max_tokens": 3, "seed": 7,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("params", "said_", "message"),
+    [({"request_timeout": 0.2}, 5.0, r"no answer within 0.2 s \(params.request_timeout\); raise it")],
+)
+def test_a_timeout_says_what_to_do(server, said, params, said_, message):
+    server.on(CHAT, said("5", delay=said_))
+    with pytest.raises(EvaluationError, match=message):
+        evaluate(config(params=ConfigParams(limit_samples=1, max_retries=0, **params)), target(server.url))
+
+
+@pytest.mark.parametrize(
+    ("config_values", "target_values", "message"),
+    [
+        (
+            {"supported_endpoint_types": ["completions"]},
+            {},
+            r"types allows completions, but .* 'chat'",
+        ),
+        ({"required_capabilities": ["tools"]}, {}, "required_capabilities names 'tools', and nothing tests"),
+        ({"type": "lm-eval.hellaswag"}, {}, r"is lm-eval\.hellaswag, which evaluate"),
+        (
+            {},
+            {"adapter_config": AdapterConfig(mode="client")},
+            r"adapter_config\.mode is 'client', which harness\.client",
+        ),
+    ],
+)
+def test_fields_of_the_reference_system_are_honored_or_refused(config_values, target_values, message):
+    with pytest.raises(ConfigurationError, match=message):
+        evaluate(config(**config_values), target("http://127.0.0.1:9", **target_values))
+
+
+def test_a_silent_endpoint_and_a_wrong_key_are_found_before_the_first_sample(server, refused, monkeypatch):
+    server.on("/v1/models", refused(401, "who are you"))
+    with pytest.raises(EndpointError, match=r"the endpoint refuses the key \(401\): who are you"):
+        evaluate(config(), target(server.url))
+    monkeypatch.setattr(asker, "_LIST_TIMEOUT_S", 0.2)
+    server.on("/v1/models", Reply(json={}, delay=5))
+    with pytest.raises(EndpointError, match="does not answer GET /v1/models within 0.2 s"):
+        evaluate(config(), target(server.url))
+    assert server.generation_requests == []

@@ -10,6 +10,7 @@ import yaml
 
 from harness.adapters.adapter_config import AdapterConfig, InterceptorConfig
 from harness.api import ApiEndpoint, ConfigParams, EvaluationConfig, EvaluationResult, EvaluationTarget
+from harness.records import SampleRecord
 from harness.redact import Redactor
 from harness.results import (
     Report,
@@ -19,7 +20,6 @@ from harness.results import (
     write_results,
     write_samples,
 )
-from harness.runner import SampleRecord
 
 RECORD = SampleRecord(
     id="a", sub_query_id=0, query="What?", generation="5", ground_truth=["5"], answer="5", score=1.0,

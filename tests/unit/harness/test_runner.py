@@ -3,8 +3,10 @@ from dataclasses import replace
 import pytest
 
 from harness.api import ConfigParams, EndpointType
+from harness.asked import Asked
 from harness.errors import ConfigurationError, EndpointError
-from harness.runner import Asked, SampleRecord, Tally, run_task
+from harness.records import SampleRecord, Tally
+from harness.runner import run_task
 from harness.tasks.smoke import SmokeTask
 from proxy.testing import Reply
 
@@ -21,7 +23,7 @@ def question(request) -> str:
 def ask(server):
     async def run(on_progress=lambda _: None, model_id=None, **params):
         asked = Asked(server.url, EndpointType.CHAT, model_id, ConfigParams(**params))
-        return await run_task(TASK, asked, on_progress)
+        return await run_task(TASK, asked, on_progress=on_progress)
 
     return run
 

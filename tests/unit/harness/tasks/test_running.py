@@ -2,16 +2,15 @@
 
 import re
 
-import httpx
 import pytest
 
-from harness import ApiEndpoint, ConfigParams, EvaluationConfig, EvaluationTarget, evaluate
+from harness import ApiEndpoint, ConfigParams, EvaluationConfig, EvaluationTarget, JudgeConfig, evaluate
 from harness.api import EndpointType
-from harness.client import Client
-from harness.errors import ConfigurationError, JudgeError
-from harness.redact import Redactor
+from harness.asked import Asked
+from harness.errors import ConfigurationError
+from harness.judge import judging
 from harness.results import evaluation_result
-from harness.runner import Asked, run_task
+from harness.runner import run_task
 from harness.tasks import find_task
 from harness.tasks.jsonl import load_task
 from harness.tasks.mmlu_pro import CUSTOM, FLEXIBLE, SUBJECTS
@@ -141,16 +140,9 @@ async def test_a_judge_grades_over_the_wire(own, server, said, refused):
             CHAT,
             lambda request: said("CORRECT" if "Is Yes!" in request.json["messages"][0]["content"] else "INCORRECT"),
         )
-        async with httpx.AsyncClient(base_url=judge_server.url) as http:
-            client = Client(http, EndpointType.CHAT, Redactor(), max_retries=0)
-
-            async def ask(messages):
-                answer = await client.ask({"model": "judge", "messages": messages, "temperature": 0})
-                if answer.error:
-                    raise JudgeError(f"the judge gave no verdict: {answer.error}")
-                return answer.text
-
-            asked = Asked(server.url, EndpointType.CHAT, judge=ask)
+        line = Asked(judge_server.url, EndpointType.CHAT, "judge", ConfigParams(max_retries=0))
+        async with judging(line) as judge:
+            asked = Asked(server.url, EndpointType.CHAT, judge=judge)
             records, _ = await run_task(own(JUDGED), asked)
             assert [(record.answer, record.score) for record in records] == [("CORRECT", 1.0), ("INCORRECT", 0.0)]
             assert judge_server.generation_requests[0].json["messages"][0]["content"].endswith(" the same as yes?")
@@ -171,7 +163,25 @@ async def test_a_judged_task_without_a_judge_is_refused(own, server):
 @pytest.mark.usefixtures("standin")
 def test_evaluate_says_that_it_has_no_judge(own, tmp_path):
     own(JUDGED)
-    with pytest.raises(ConfigurationError, match="task 'own' is graded by a judge, and evaluate"):
+    with pytest.raises(ConfigurationError, match=r"graded by a judge, and there is none; give judge\.api_endpoint"):
         evaluate(
             EvaluationConfig(type="./own.yaml"), EvaluationTarget(api_endpoint=ApiEndpoint(url="http://127.0.0.1:9"))
         )
+
+
+@pytest.mark.usefixtures("standin")
+def test_a_judge_has_a_sidecar_run_and_parameters_of_its_own(own, server, said):
+    own(JUDGED)
+    server.on(CHAT, said("Yes!"))
+    with type(server)() as judge_server:
+        judge_server.on(CHAT, said("CORRECT"))
+        endpoint = ApiEndpoint(url=judge_server.url, model_id="judge")
+        judge = JudgeConfig(api_endpoint=endpoint, params=ConfigParams(max_new_tokens=9, parallelism=1))
+        result = evaluate(
+            EvaluationConfig(type="./own.yaml", output_dir="out", judge=judge),
+            EvaluationTarget(api_endpoint=ApiEndpoint(url=server.url)),
+        )
+        asked = judge_server.generation_requests[0]
+    assert result.tasks["own"].metrics["judge"].scores["judge"].value == 1
+    assert (asked.json["model"], asked.json["max_tokens"], asked.json["temperature"]) == ("judge", 9, 0)
+    assert {request.json["model"] for request in server.generation_requests} == {"mock-model"}

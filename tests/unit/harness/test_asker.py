@@ -2,7 +2,7 @@ import httpx
 import pytest
 
 from harness.api import EndpointType
-from harness.client import Client
+from harness.asker import Asker
 from harness.errors import EndpointError
 from harness.redact import Redactor
 from proxy.testing import Fault, Reply
@@ -25,7 +25,7 @@ def waits():
 @pytest.fixture
 async def client(server, waits):
     async with httpx.AsyncClient(base_url=server.url, timeout=5.0, trust_env=False) as http:
-        yield Client(http, EndpointType.CHAT, Redactor([KEY]), max_retries=3, sleep=waits)
+        yield Asker(http, EndpointType.CHAT, Redactor([KEY]), max_retries=3, sleep=waits)
 
 
 async def test_an_answer_carries_what_the_record_needs(client, server, said):
@@ -41,7 +41,7 @@ async def test_an_answer_carries_what_the_record_needs(client, server, said):
 async def test_completions_go_to_their_route(server, said):
     server.enqueue(said("5"))
     async with httpx.AsyncClient(base_url=server.url, trust_env=False) as http:
-        assert (await Client(http, EndpointType.COMPLETIONS, Redactor()).ask({"prompt": "2+3="})).text == "5"
+        assert (await Asker(http, EndpointType.COMPLETIONS, Redactor()).ask({"prompt": "2+3="})).text == "5"
     assert server.requests[0].path == "/v1/completions"
 
 

@@ -4,7 +4,7 @@ import asyncio
 import dataclasses
 import json
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
 
 import httpx
@@ -17,7 +17,10 @@ _PATHS = {EndpointType.CHAT: "/v1/chat/completions", EndpointType.COMPLETIONS: "
 _TRANSIENT = {502, 503, 504}
 _FIRST_WAIT_S = 0.5
 _LONGEST_WAIT_S = 10.0
+_LIST_TIMEOUT_S = 30.0
 _EXCERPT = 300
+SAMPLE = "x-evalside-sample"
+"""The request header that names one of several samples of identical requests."""
 
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -43,12 +46,12 @@ class _Outcome(NamedTuple):
     hopeless: str | None
 
 
-class Client:
-    """Talks to the server behind `http`, whose base URL is an origin.
+class Asker:
+    """Talks to the server behind `http`, whose base URL is an origin or a run of a sidecar.
 
-    Transport errors, 502, 503 and 504 are tried again `max_retries` times, unless the answer says
-    `x-should-retry: false`; anything else is the server's last word. Errors quote it, through `redactor`: a server that
-    refuses a key may say which.
+    Transport errors, 502, 503 and 504, and 409 for a sample that is still on its way, are tried again `max_retries`
+    times, unless the answer says `x-should-retry: false`; anything else is the server's last word. Errors quote it,
+    through `redactor`: a server that refuses a key may say which.
     """
 
     def __init__(
@@ -72,7 +75,9 @@ class Client:
         Raises EndpointError if the server cannot be reached or wants another key.
         """
         try:
-            response = await self._http.get("/v1/models")
+            response = await self._http.get("/v1/models", timeout=_LIST_TIMEOUT_S)
+        except httpx.TimeoutException as error:
+            raise self._error(_silent("/v1/models", _LIST_TIMEOUT_S)) from error
         except httpx.TransportError as error:
             raise self._error(_unreachable(_name(error))) from error
         hopeless = _hopeless(response, "/v1/models")
@@ -83,8 +88,8 @@ class Client:
         ids = [row.get("id") for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
         return [found for found in ids if isinstance(found, str)]
 
-    async def ask(self, body: dict[str, Any]) -> Answer:
-        """The answer to a request body; one that failed has `error` set.
+    async def ask(self, body: dict[str, Any], headers: Mapping[str, str] | None = None) -> Answer:
+        """The answer to a request body, sent with `headers`; one that failed has `error` set.
 
         Raises EndpointError where every other request of the run would get the same: on 401, 403 and 404, and if the
         server cannot be connected to after all attempts.
@@ -92,7 +97,7 @@ class Client:
         attempt = 1
         while True:
             started = time.perf_counter()
-            outcome = await self._attempt(body)
+            outcome = await self._attempt(body, headers or {})
             latency_ms = round((time.perf_counter() - started) * 1000, 3)
             if not outcome.again or attempt > self._max_retries:
                 break
@@ -107,14 +112,17 @@ class Client:
     def _error(self, message: str) -> EndpointError:
         return EndpointError(self._redactor.text(message))
 
-    async def _attempt(self, body: dict[str, Any]) -> _Outcome:
+    async def _attempt(self, body: dict[str, Any], headers: Mapping[str, str]) -> _Outcome:
         path = _PATHS[self._kind]
         try:
-            response = await self._http.post(path, json=body)
+            response = await self._http.post(path, json=body, headers=headers)
+        except httpx.ReadTimeout:
+            return _Outcome(Answer(error=_slow(self._http.timeout.read)), again=True, hopeless=None)
         except httpx.TransportError as error:
             hopeless = _unreachable(_name(error)) if isinstance(error, httpx.ConnectError) else None
             return _Outcome(Answer(error=_name(error)), again=True, hopeless=hopeless)
-        again = response.status_code in _TRANSIENT and response.headers.get("x-should-retry") != "false"
+        transient = response.status_code in _TRANSIENT or _code(response) == "sample_busy"
+        again = transient and response.headers.get("x-should-retry") != "false"
         return _Outcome(self._read(response), again, _hopeless(response, path))
 
     def _read(self, response: httpx.Response) -> Answer:
@@ -169,6 +177,20 @@ def _unreachable(reason: str) -> str:
     return (
         f"the endpoint cannot be reached: {reason}\n"
         "Check that the model server runs and that host and port of the URL are its own; `curl URL/models` tells."
+    )
+
+
+def _silent(path: str, seconds: float) -> str:
+    return (
+        f"the endpoint does not answer GET {path} within {seconds:g} s\n"
+        "Check that the URL is the model server's and that it is not overloaded; its log tells."
+    )
+
+
+def _slow(seconds: float | None) -> str:
+    return (
+        f"no answer within {seconds or 0:g} s (params.request_timeout); raise it, or ask less at once with a lower "
+        "params.parallelism, and see the log of the model server"
     )
 
 

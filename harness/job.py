@@ -1,0 +1,175 @@
+"""One task of a run: checked, run through a sidecar, written to files."""
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from harness.api import ApiEndpoint, ConfigParams, EvaluationConfig, EvaluationResult, EvaluationTarget
+from harness.asked import Asked, settle
+from harness.errors import ConfigurationError, EndpointError, EvaluationError, RunError
+from harness.journal import Journal
+from harness.judge import judging
+from harness.proxy_process import require_key
+from harness.records import OnProgress, SampleRecord, Tally
+from harness.redact import Redactor
+from harness.results import Report, evaluation_result, write_results, write_samples
+from harness.runner import run_task
+from harness.sidecars import Sidecars
+from harness.tasks import find_task
+from harness.tasks.base import JudgedTask, Task
+from harness.tasks.catalog import NATIVE, resolve
+
+_ADMIN_TIMEOUT_S = 60.0
+JUDGE_RUN = ".judge"
+"""Ends the name of the sidecar run that a task's judge is asked in."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to run, against what, in the sidecar run `place`; its output folder exists.
+
+    `opening` is what the sidecar is told before the first sample: a new pass, or the run that is replayed. If it
+    `replays`, every answer is a recorded one, and there need not be a model server.
+    """
+
+    name: str
+    place: str
+    config: EvaluationConfig
+    target: EvaluationTarget
+    folder: Path
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    opening: Mapping[str, Any] | None = None
+    replays: bool = False
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A task that ended: its results, its records, what it took, its files, and the model that was asked."""
+
+    result: EvaluationResult
+    records: list[SampleRecord]
+    tally: Tally
+    results_file: Path
+    samples_file: Path
+    model_id: str | None = None
+
+
+def check(config: EvaluationConfig, target: EvaluationTarget) -> Task:
+    """The task that a configuration names. Raises ConfigurationError for what cannot work; nothing is ignored."""
+    task = configured(config)
+    kind = target.api_endpoint.speaks()
+    if kind not in task.endpoint_types:
+        kinds = " or ".join(sorted(task.endpoint_types))
+        raise ConfigurationError(f"task {task.name!r} needs an endpoint of type {kinds}, not {kind.value!r}")
+    if config.supported_endpoint_types is not None and kind not in config.supported_endpoint_types:
+        kinds = " or ".join(sorted(config.supported_endpoint_types))
+        raise ConfigurationError(f"supported_endpoint_types allows {kinds}, but the endpoint is of type {kind.value!r}")
+    if config.required_capabilities:
+        raise ConfigurationError(
+            f"required_capabilities names {config.required_capabilities[0]!r}, and nothing tests capabilities before a "
+            "run; see what the endpoint can do yourself, and leave it out"
+        )
+    if target.api_endpoint.stream:
+        raise ConfigurationError(f"stream: true, but task {task.name!r} asks for plain answers; leave stream out")
+    if config.params.task not in {None, task.name}:
+        raise ConfigurationError(f"params.task is {config.params.task!r}, but the task is {task.name!r}; leave it out")
+    for endpoint in (target.api_endpoint, *_judges(task, config)):
+        _check_mode(endpoint)
+        require_key(endpoint)
+    task.samples()  # data that cannot be had are told before anything starts
+    return task
+
+
+def _judges(task: Task, config: EvaluationConfig) -> list[ApiEndpoint]:
+    if not isinstance(task, JudgedTask):
+        return []
+    if config.judge is None:
+        raise ConfigurationError(
+            f"task {task.name!r} is graded by a judge, and there is none; give judge.api_endpoint its url and model_id"
+        )
+    return [config.judge.api_endpoint]
+
+
+def configured(config: EvaluationConfig) -> Task:
+    """The task with its options. Raises ConfigurationError for an option in `params.extra` that it has not."""
+    entry = resolve(config.type).entry
+    if entry.harness != NATIVE:
+        raise ConfigurationError(f"task {config.type!r} is {entry.qualified}, which evaluate() does not run")
+    return find_task(entry.task, {name: value for name, value in config.params.extra.items() if name != "body"})
+
+
+async def run_job(
+    job: Job, sidecars: Sidecars, gate: asyncio.Semaphore | None = None, on_progress: OnProgress = lambda _: None
+) -> Finished:
+    """Runs a job through its sidecar and writes its files. `on_progress` is called after every sample."""
+    task = configured(job.config)
+    redactor = Redactor.of(job.config, job.target)
+    endpoint, judge = job.target.api_endpoint, job.config.judge
+    try:
+        origin = await asyncio.to_thread(sidecars.url, endpoint, job.target.proxy)
+        asked = replace(await _asked(job, origin, endpoint, job.config.params), gate=gate)
+        async with AsyncExitStack() as stack:
+            if judge is not None and isinstance(task, JudgedTask):
+                origin = await asyncio.to_thread(sidecars.url, judge.api_endpoint)
+                judged_by = await _asked(job, origin, judge.api_endpoint, judge.params, JUDGE_RUN)
+                asked = replace(asked, judge=await stack.enter_async_context(judging(judged_by)))
+            journal = stack.enter_context(Journal(job.folder, job.place, redactor))
+            records, tally = await run_task(task, asked, on_progress, journal)
+    except EndpointError:
+        sidecars.check()  # or an endpoint would be blamed for a sidecar that is gone
+        raise
+    return replace(_written(job, task, records, tally), model_id=asked.model_id)
+
+
+def _written(job: Job, task: Task, records: list[SampleRecord], tally: Tally) -> Finished:
+    redactor = Redactor.of(job.config, job.target)
+    samples_file = write_samples(job.folder, records, redactor)
+    if tally.errors == tally.total:
+        first = records[0].error if records else "the task has no samples"
+        raise EvaluationError(
+            f"none of the {tally.total} samples got an answer; the first error was: {first}\n"
+            f"All of them are in {samples_file}"
+        )
+    result = evaluation_result(task, records)
+    results_file = write_results(job.folder, Report(job.config, job.target, result, job.metadata))
+    if not tally.errors:
+        Journal(job.folder, job.place, redactor).remove()
+    return Finished(result, records, tally, results_file, samples_file)
+
+
+async def _asked(job: Job, origin: str, endpoint: ApiEndpoint, params: ConfigParams, suffix: str = "") -> Asked:
+    """The way to ask a model in the job's run of its sidecar."""
+    place = job.place + suffix
+    if job.opening is not None:
+        opening = dict(job.opening)
+        if "from" in opening:
+            opening["from"] += suffix
+        await _open(f"{origin}/-/runs/{place}", opening)
+    redactor = Redactor.of(endpoint)
+    where = f"{origin}/-/runs/{place}"
+    asked = Asked(where, endpoint.speaks(), endpoint.model_id, params, redactor, settled=job.replays)
+    return await settle(asked)
+
+
+async def _open(url: str, opening: Mapping[str, Any]) -> None:
+    async with httpx.AsyncClient(trust_env=False, timeout=_ADMIN_TIMEOUT_S) as http:
+        response = await http.post(url, json=opening)
+        if response.status_code == 409 and "mode" in opening:  # the run was made before its process was killed
+            response = await http.post(url, json={"mode": opening["mode"]})
+    if response.status_code == 200:
+        return
+    message = response.json().get("error", {}).get("message", response.text)
+    raise RunError(f"the sidecar cannot begin this run: {message}")
+
+
+def _check_mode(endpoint: ApiEndpoint) -> None:
+    adapter = endpoint.adapter_config
+    if adapter is not None and adapter.mode == "client":
+        raise ConfigurationError(
+            "adapter_config.mode is 'client', which harness.client is for; a task needs 'server', the default"
+        )

@@ -1,0 +1,54 @@
+"""Carries a run out in front of a user: what it is, its progress, what came of it, and how to go on."""
+
+import typer
+from rich.console import Console
+
+from harness.execution import Ended, Start, carry_out
+from harness.launcher.display import progress, summary
+from harness.launcher.failing import FAILED, say
+from harness.process import termination_unwinds
+from harness.records import Tally
+from harness.runs.database import Runs
+from harness.tasks.catalog import resolve
+
+
+def carry(runs: Runs, start: Start) -> None:
+    """Runs it. Raises typer.Exit(1) if a task failed or a sample got no answer, KeyboardInterrupt after Ctrl-C."""
+    console, errors = Console(), Console(stderr=True)
+    say(console, f"run {start.run}, files in {start.folder}")
+    for task in start.plan.tasks:
+        say(console, f"  {resolve(task.config.type).said}")
+    seen: dict[str, Tally] = {}
+    try:
+        with termination_unwinds(), progress(console) as show:
+
+            def watch(task: str, tally: Tally) -> None:
+                seen[task] = tally
+                show(task, tally)
+
+            ended = carry_out(runs, start, watch)
+    except (KeyboardInterrupt, SystemExit):
+        done, total = (sum(getattr(tally, name) for tally in seen.values()) for name in ("done", "total"))
+        what = f"{done} of {total} samples were answered" if total else "no sample was asked yet"
+        say(errors, f"interrupted: {what}. `evalside resume {start.run}` goes on; nothing is asked twice.")
+        raise
+    _tell(ended, start, console, errors)
+
+
+def _tell(ended: Ended, start: Start, console: Console, errors: Console) -> None:
+    if ended.finished:
+        console.print(summary(ended.finished))
+        for done in ended.finished.values():
+            say(console, f"{done.results_file}\n{done.samples_file}")
+    bad = False
+    for name, error in ended.failed.items():
+        bad = True
+        say(errors, f"error: {name}: {error}" if len(start.plan.tasks) > 1 else f"error: {error}")
+    for done in ended.finished.values():
+        if done.tally.errors:
+            bad = True
+            first = next(record for record in done.records if record.error is not None)
+            say(errors, f"error: {done.tally.errors} samples got no answer; the first, {first.id}: {first.error}")
+    if bad:
+        say(errors, f"`evalside resume {start.run}` asks again for what got no answer.")
+        raise typer.Exit(FAILED)

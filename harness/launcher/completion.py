@@ -1,0 +1,17 @@
+"""What the shell offers for arguments: tasks, and ids of runs."""
+
+from harness.runs.database import FOLDER, Runs
+from harness.tasks import NAMES, local_tasks
+
+
+def complete_task(incomplete: str) -> list[str]:
+    """Tasks that begin so."""
+    return [name for name in [*NAMES, *local_tasks()] if name.startswith(incomplete)]
+
+
+def complete_run(incomplete: str) -> list[tuple[str, str]]:
+    """Runs of this folder that begin so, and what they are."""
+    if not FOLDER.is_dir():
+        return []
+    with Runs() as runs:
+        return [(run.id, f"{run.state}, {run.folder}") for run in runs.all() if run.id.startswith(incomplete)]

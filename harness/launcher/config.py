@@ -1,0 +1,204 @@
+"""The composed configuration of `evalside run`, checked, and the plan that it makes."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, Field, ValidationError, field_validator
+
+from harness.api import EvaluationConfig, EvaluationTarget
+from harness.errors import ConfigurationError, explain
+from harness.plan import Deployment, Execution, Mode, Plan, PlannedTask
+from harness.strict import StrictModel, nearest
+from harness.tasks.catalog import NATIVE, Entry, resolve
+
+_NO_SERVER_YET = "http://deployment.invalid/v1"
+"""The URL of a target whose server is started first. RFC 2606 keeps `.invalid` free."""
+_ROOTS = ("config", "target")
+M = TypeVar("M", bound=BaseModel)
+
+
+class ExecutionSection(StrictModel):
+    """`execution`: where files go, and how tasks share the time."""
+
+    type: Literal["local"] = "local"
+    output_dir: Path = Path("evalside-results")
+    mode: Mode = "parallel"
+    parallelism: int | None = Field(default=None, ge=1)
+
+
+class TaskEntry(StrictModel):
+    """One of `evaluation.tasks`. `nemo_evaluator_config` is the reference system's newer form of `overrides`."""
+
+    name: str
+    overrides: dict[str, Any] = Field(default_factory=dict)
+    nemo_evaluator_config: dict[str, Any] = Field(default_factory=dict)
+
+
+class EvaluationSection(StrictModel):
+    """`evaluation`: the tasks, and overrides for all of them."""
+
+    tasks: list[TaskEntry] = Field(default_factory=list)
+    overrides: dict[str, Any] = Field(default_factory=dict)
+    nemo_evaluator_config: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("tasks", mode="before")
+    @classmethod
+    def _names_alone(cls, value: Any) -> Any:
+        return (
+            [{"name": each} if isinstance(each, str) else each for each in value] if isinstance(value, list) else value
+        )
+
+
+class LaunchConfig(StrictModel):
+    """All of it. `target` is checked task by task, after the overrides."""
+
+    execution: ExecutionSection = Field(default_factory=ExecutionSection)
+    deployment: dict[str, Any] = Field(default_factory=lambda: {"type": "none"})
+    target: dict[str, Any] = Field(default_factory=dict)
+    evaluation: EvaluationSection = Field(default_factory=EvaluationSection)
+    proxy: dict[str, Any] | None = None
+    judge: dict[str, Any] | None = None
+
+    @field_validator("evaluation", mode="before")
+    @classmethod
+    def _may_be_empty(cls, value: Any) -> Any:
+        return {} if value is None else value
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the command line says beside the configuration: tasks, and dotted overrides that outrank all others."""
+
+    tasks: Sequence[str] = ()
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+
+
+def make_plan(document: Mapping[str, Any], wanted: Wanted, folder: Path, *, flat: bool = False) -> Plan:
+    """The plan, whose tasks write below `folder`, a single one (`flat`) into it.
+
+    Raises ConfigurationError that names key, value and way out.
+    """
+    launch = _checked(LaunchConfig, document, "")
+    deployment = _deployment(launch)
+    entries = _entries(launch, wanted.tasks)
+    tasks = []
+    names: list[str] = []
+    for entry in entries:
+        name = native(entry.name).name
+        names.append(name)
+        name = name if names.count(name) == 1 else f"{name}-{names.count(name)}"
+        tasks.append(_task(name, entry, launch, wanted, folder if flat else folder / name))
+    execution = Execution(mode=launch.execution.mode, parallelism=launch.execution.parallelism)
+    return Plan(tasks=tasks, deployment=deployment, execution=execution)
+
+
+def output_dir(document: Mapping[str, Any]) -> Path:
+    """The folder below which runs get theirs."""
+    return _checked(LaunchConfig, document, "").execution.output_dir
+
+
+def flattened(overrides: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Overrides by their whole dotted keys, however they were nested."""
+    for name, value in overrides.items():
+        if isinstance(value, Mapping) and value:
+            yield from flattened(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _entries(launch: LaunchConfig, wanted: Sequence[str]) -> list[TaskEntry]:
+    listed = launch.evaluation.tasks
+    if not listed:
+        if not wanted:
+            raise ConfigurationError("no task; name one with -t TASK or in evaluation.tasks (`evalside ls tasks`)")
+        return [TaskEntry(name=name) for name in wanted]
+    names = {entry.name for entry in listed}
+    for name in wanted:
+        if name not in names:
+            raise ConfigurationError(f"-t {name}: the configuration has no such task{nearest(name, names)}")
+    return [entry for entry in listed if not wanted or entry.name in wanted]
+
+
+def _task(name: str, entry: TaskEntry, launch: LaunchConfig, wanted: Wanted, folder: Path) -> PlannedTask:
+    made: dict[str, Any] = {
+        "config": {"type": native(entry.name).task, "output_dir": str(folder), "params": {}},
+        "target": deepcopy(launch.target),
+    }
+    section = launch.evaluation
+    for overrides in (section.nemo_evaluator_config, section.overrides, entry.nemo_evaluator_config, entry.overrides):
+        _override(made, overrides)
+    _override(made, wanted.overrides)
+    if launch.judge is not None:
+        made["config"].setdefault("judge", deepcopy(launch.judge))
+    if launch.proxy is not None:
+        made["target"].setdefault("proxy", deepcopy(launch.proxy))
+    if launch.deployment.get("type") != "none":
+        endpoint = made["target"].setdefault("api_endpoint", {})
+        if endpoint.get("url"):
+            raise ConfigurationError(
+                f"target.api_endpoint.url is {endpoint['url']!r}, but the deployment {launch.deployment['type']!r} "
+                "starts a server of its own; leave one of them out (deployment: none)"
+            )
+        endpoint["url"] = _NO_SERVER_YET
+    where = f"task {entry.name}: "
+    return PlannedTask(
+        name=name,
+        config=_checked(EvaluationConfig, made["config"], f"{where}config."),
+        target=_checked(EvaluationTarget, made["target"], f"{where}target."),
+    )
+
+
+def native(name: str) -> Entry:
+    """The native task that a name stands for. Raises ConfigurationError for any other."""
+    entry = resolve(name).entry
+    if entry.harness != NATIVE:
+        raise ConfigurationError(
+            f"task {name!r} is {entry.qualified}, which {entry.harness} runs; start that yourself, with the URL of a "
+            "sidecar as its base URL"
+        )
+    return entry
+
+
+def _override(made: dict[str, Any], overrides: Mapping[str, Any]) -> None:
+    for key, value in flattened(overrides):
+        *path, last = key.split(".")
+        if not path or path[0] not in _ROOTS:
+            raise ConfigurationError(
+                f"override {key!r} begins neither with 'config.' nor with 'target.'{nearest(key, _OFTEN)}"
+            )
+        place = made
+        for part in path:
+            if not isinstance(place.setdefault(part, {}), dict):
+                raise ConfigurationError(f"override {key!r} goes below {part!r}, which is {place[part]!r}")
+            place = place[part]
+        place[last] = value
+
+
+_OFTEN = [
+    "config.params.limit_samples", "config.params.max_new_tokens", "config.params.parallelism",
+    "config.params.request_timeout", "config.params.temperature", "config.params.top_p",
+    "target.api_endpoint.adapter_config", "target.api_endpoint.model_id",
+]  # fmt: skip
+
+
+def _deployment(launch: LaunchConfig) -> Deployment | None:
+    given = dict(launch.deployment)
+    kind = given.pop("type", "command")
+    if kind == "none":
+        if given:
+            raise ConfigurationError(f"deployment: none takes nothing, but there is: {', '.join(sorted(given))}")
+        return None
+    known = {name: given.pop(name) for name in list(given) if name in Deployment.model_fields and name != "values"}
+    extra = given.pop("extra_args", None) or []
+    command = [*(known.get("command") or []), *(str(word) for word in extra)]
+    return _checked(Deployment, {**known, "command": [str(word) for word in command], "values": given}, "deployment.")
+
+
+def _checked(model: type[M], document: Mapping[str, Any], where: str) -> M:
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        raise ConfigurationError("\n".join(f"{where}{line}" for line in explain(error).splitlines())) from None

@@ -1,0 +1,162 @@
+"""Commands about one run: `status`, `info`, `logs`, `kill`, `resume`, `rerun`."""
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from harness.errors import RunError
+from harness.evaluate import RESULTS_ROOT
+from harness.execution import begin, go_on, new_id
+from harness.launcher.carrying import carry
+from harness.launcher.completion import complete_run
+from harness.launcher.failing import failing, say
+from harness.launcher.ls import AsJson, run_row, when
+from harness.plan import Plan, PlannedTask
+from harness.redact import Redactor
+from harness.runs.database import Runs
+from harness.runs.lock import goes_on, is_held, owner
+
+Id = Annotated[
+    str, typer.Argument(metavar="ID", help="A run; the beginning of its id is enough.", autocompletion=complete_run)
+]
+_POLL_S = 0.2
+_KILL_PATIENCE_S = 30.0
+
+
+def status(run: Id, *, as_json: AsJson = False) -> None:
+    """Show how far a run is."""
+    with failing(), Runs() as runs:
+        found = runs.find(run)
+        jobs = runs.jobs(found)
+    if as_json:
+        typer.echo(json.dumps(run_row(found, jobs), indent=2))
+        return
+    console = Console()
+    say(console, f"run {found.id}: {found.state}, began {when(found.created_at)}, files in {found.folder}")
+    table = Table("task", "state", "samples", "cache hits", "errors", "score")
+    for job in jobs:
+        score = "" if job.score is None else f"{job.score_name} {job.score:.3f}"
+        table.add_row(job.name, job.state, f"{job.done}/{job.total}", str(job.hits), str(job.errors), score)
+    console.print(table)
+    for job in jobs:
+        if job.message:
+            say(console, f"{job.name}: {job.message}")
+    if found.state in {"interrupted", "killed", "failed"}:
+        say(console, f"`evalside resume {found.id}` goes on with it.")
+
+
+def info(run: Id) -> None:
+    """Show what a run is: its tasks, files, runs in the sidecar and configuration; secrets are redacted."""
+    with failing(), Runs() as runs:
+        found = runs.find(run)
+        jobs = runs.jobs(found)
+    plan = Plan.model_validate_json(found.plan)
+    document = {
+        "run": found.id,
+        "state": found.state,
+        "began": when(found.created_at),
+        "began_by": found.began_by,
+        "replays": found.source,
+        "folder": found.folder,
+        "log": str(runs.log_path(found.id)),
+        "tasks": {job.name: {"folder": job.folder, "sidecar_run": job.place, "model_id": job.model_id} for job in jobs},
+        "plan": Redactor.of(plan).document(plan.model_dump(mode="json", exclude_none=True)),
+    }
+    typer.echo(yaml.safe_dump(document, sort_keys=False, allow_unicode=True), nl=False)
+
+
+def logs(
+    run: Id,
+    *,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until the run ends.")] = False,
+    sidecar: Annotated[bool, typer.Option("--sidecar", help="The sidecar's console instead.")] = False,
+) -> None:
+    """Print the log of a run."""
+    with failing(), Runs() as runs:
+        found = runs.find(run)
+        path = Path(found.folder) / "sidecar.log" if sidecar else runs.log_path(found.id)
+        if not path.exists():
+            raise RunError(f"run {found.id!r} has no log {path} yet")
+        for text in _lines(path, runs.lock_path(found.id), follow=follow):
+            sys.stdout.write(text)
+            sys.stdout.flush()
+
+
+def kill(run: Id) -> None:
+    """Stop a run; `evalside resume` goes on with it."""
+    with failing(), Runs() as runs:
+        found = runs.find(run)
+        path = runs.lock_path(found.id)
+        pid = owner(path)
+        if pid is None or not goes_on(path):
+            raise RunError(f"run {found.id!r} does not run: it is {found.state}")
+        if found.began_by == "evaluate":
+            raise RunError(
+                f"run {found.id!r} belongs to a program of its own that called evaluate(), process {pid}; end that"
+            )
+        os.kill(pid, signal.SIGTERM)
+        deadline = time.monotonic() + _KILL_PATIENCE_S
+        while is_held(path):
+            if time.monotonic() > deadline:
+                raise RunError(f"run {found.id!r} does not end; `kill -9 {pid}` ends it, and it can go on all the same")
+            time.sleep(_POLL_S)
+        say(Console(), f"run {found.id} is stopped; `evalside resume {found.id}` goes on with it.")
+
+
+def resume(run: Id) -> None:
+    """Go on with a run that was interrupted, killed, or has samples without an answer."""
+    with failing(), Runs() as runs:
+        carry(runs, go_on(runs, runs.find(run)))
+
+
+def rerun(
+    run: Id,
+    *,
+    replay: Annotated[
+        bool, typer.Option("--replay", help="Answer from the run's record alone; no model server is asked.")
+    ] = False,
+    output_dir: Annotated[
+        Path | None, typer.Option(help="Default: a new folder under ./evalside-results.", file_okay=False)
+    ] = None,
+) -> None:
+    """Do a run again as a new one: with fresh samples, or with --replay with those of the run."""
+    with failing(), Runs() as runs:
+        found = runs.find(run)
+        if replay and found.state != "success":
+            raise RunError(
+                f"run {found.id!r} is {found.state}, so it has no whole record; `evalside resume {found.id}`"
+            )
+        plan, run_id = Plan.model_validate_json(found.plan), new_id()
+        stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+        folder = output_dir or RESULTS_ROOT / f"{stamp}-{run_id}"
+        tasks = [_moved(task, folder if len(plan.tasks) == 1 else folder / task.name) for task in plan.tasks]
+        again = plan.model_copy(update={"tasks": tasks})
+        carry(runs, begin(runs, run_id, again, folder, by="run", source=found if replay else None))
+
+
+def _moved(task: PlannedTask, folder: Path) -> PlannedTask:
+    return task.model_copy(update={"config": task.config.model_copy(update={"output_dir": folder})})
+
+
+def _lines(path: Path, lock: Path, *, follow: bool) -> Iterator[str]:
+    with path.open(encoding="utf-8", errors="replace") as file:
+        while True:
+            going = follow and goes_on(lock)
+            text = file.read()
+            if text:
+                yield text
+            elif not going:
+                return
+            else:
+                time.sleep(_POLL_S)
