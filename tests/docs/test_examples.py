@@ -15,6 +15,9 @@ import pytest
 import yaml
 
 from harness.api import ApiEndpoint
+from harness.errors import ConfigurationError
+from harness.launcher import config as launch
+from harness.launcher.compose import Source, compose
 from harness.proxy_process import Sidecar
 from proxy import legacy
 from proxy.app import create_app
@@ -92,7 +95,9 @@ def test_the_interceptor_of_the_guide_keeps_the_contract(seed_plugin):
     assert " passed" in done.stdout
 
 
-@pytest.mark.parametrize("fence", cases([fence for fence in fences("yaml") if not fence.mark.startswith("task ")]))
+@pytest.mark.parametrize(
+    "fence", cases([fence for fence in fences("yaml") if not fence.mark.startswith(("task ", "run"))])
+)
 def test_yaml_is_a_configuration_that_starts(fence, tmp_path, monkeypatch, seed_plugin):
     for named in re.findall(r"token_name: (\w+)", fence.text):
         monkeypatch.setenv(named, "a-token-for-examples")
@@ -129,6 +134,31 @@ def test_flat_flags_are_the_pipeline_that_the_page_says(tmp_path):
 @pytest.mark.parametrize("fence", cases([fence for fence in fences("toml") if fence.path != GUIDE]))
 def test_toml_is_a_dialect(fence):
     assert read(fence.text, str(fence)).name == "lab"
+
+
+@pytest.mark.parametrize("fence", cases([fence for fence in fences("yaml") if fence.mark == "run"]))
+def test_a_configuration_of_the_launcher_makes_a_plan(fence, tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text(fence.text)
+    document = compose(Source(file=path))
+    written = yaml.safe_load(fence.text)
+    if "target" not in written and "deployment" not in written:
+        document["target"] = {"api_endpoint": {"url": "http://localhost:8080/v1"}}
+    tasks = [] if (written.get("evaluation") or {}).get("tasks") else ["smoke"]
+
+    plan = launch.make_plan(document, launch.Wanted(tasks), tmp_path / "out")
+
+    assert len(plan.tasks) == len((written.get("evaluation") or {}).get("tasks") or tasks)
+    assert written.keys() - {"defaults"} <= document.keys()
+
+
+def test_the_example_that_ships_names_what_has_to_be_given(tmp_path):
+    examples = ROOT / "examples"
+    for path in examples.glob("*.yaml"):
+        with pytest.raises(ConfigurationError, match=r"target\.api_endpoint\.url: required"):
+            compose(Source(examples, path.stem))
+        document = compose(Source(examples, path.stem), ["target.api_endpoint.url=http://localhost:8080/v1"])
+        assert launch.make_plan(document, launch.Wanted(), tmp_path).tasks
 
 
 def test_the_interceptor_of_the_guide_does_what_it_says(tmp_path, seed_plugin):

@@ -10,11 +10,22 @@ from typing import Any
 
 import pytest
 import typer.main
+import yaml
 from pydantic import BaseModel, TypeAdapter
 from typer.core import TyperArgument, TyperGroup
 
 from harness.adapters.adapter_config import AdapterConfig, InterceptorConfig
-from harness.api import ApiEndpoint, ConfigParams, EvaluationConfig, EvaluationTarget
+from harness.api import (
+    ApiEndpoint,
+    ConfigParams,
+    EndpointModelConfig,
+    EvaluationConfig,
+    EvaluationTarget,
+    JudgeConfig,
+)
+from harness.launcher.compose import GROUPS
+from harness.launcher.config import ExecutionSection, LaunchConfig
+from harness.plan import Deployment
 from harness.records import SampleRecord
 from harness.results import Report
 from harness.tasks import TASKS
@@ -363,14 +374,39 @@ class TestHarness:
 
     @pytest.mark.parametrize(
         "model",
-        [EvaluationConfig, ConfigParams, EvaluationTarget, ApiEndpoint, AdapterConfig, InterceptorConfig],
-    )
+        [
+            EvaluationConfig, ConfigParams, EvaluationTarget, ApiEndpoint, AdapterConfig, InterceptorConfig,
+            JudgeConfig, EndpointModelConfig,
+        ],
+    )  # fmt: skip
     def test_every_field_has_its_default(self, model):
-        rows = table(self.page, f"## {model.__name__}")
+        level = "###" if model is EndpointModelConfig else "##"
+        rows = table(self.page, f"{level} {model.__name__}")
 
         assert {code(row["field"]): row["default"] for row in rows} == {
             name: shown_default(model, name) for name in model.model_fields
         }
+
+    def test_every_section_of_a_configuration_is_listed(self):
+        [sections, execution] = list(tables(section(self.page, "## Configuration files")))
+
+        assert {code(row["section"]).split(".")[0] for row in sections} == set(LaunchConfig.model_fields)
+        assert {code(row["key of `execution`"]): row["default"] for row in execution} == {
+            name: shown_default(ExecutionSection, name) for name in ExecutionSection.model_fields
+        }
+
+    def test_every_deployment_and_its_keys_are_listed(self):
+        [choices, keys] = list(tables((DOCS / "howto" / "start-a-model-server.md").read_text()))
+
+        assert {code(row["choice"]) for row in choices} == {
+            path.stem for path in (GROUPS / "deployment").glob("*.yaml")
+        }
+        known = Deployment.model_fields.keys() - {"values"}
+        assert {code(row["key"]) for row in keys} == known | {"extra_args"}
+        for row in choices:
+            path = GROUPS / "deployment" / f"{code(row['choice'])}.yaml"
+            own = yaml.safe_load(path.read_text()).keys() - known - {"type", "extra_args"}
+            assert set(codes(row["keys beside those below"])) - {"make demo"} == own
 
     def test_every_key_of_the_results_is_listed(self):
         source = Path(Report.__module__.replace(".", "/") + ".py")

@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,12 +54,16 @@ class StandIn(Task):
         return Grade(text, float(text in sample.accepted))
 
 
+def stand_in(name: str, _options: Any) -> StandIn:
+    return StandIn(name)
+
+
 @pytest.fixture(autouse=True)
 def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("API_KEY", "sk-of-the-users-document")
     for name in ("gsm8k", "mmlu_pro"):
-        monkeypatch.setitem(_MAKERS, name, lambda _, name=name: StandIn(name))
+        monkeypatch.setitem(_MAKERS, name, partial(stand_in, name))
 
 
 @pytest.fixture(scope="module")

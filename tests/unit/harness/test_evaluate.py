@@ -194,6 +194,6 @@ def test_a_silent_endpoint_and_a_wrong_key_are_found_before_the_first_sample(ser
         evaluate(config(), target(server.url))
     monkeypatch.setattr(asker, "_LIST_TIMEOUT_S", 0.2)
     server.on("/v1/models", Reply(json={}, delay=5))
-    with pytest.raises(EndpointError, match="does not answer GET /v1/models within 0.2 s"):
+    with pytest.raises(EndpointError, match=r"does not answer GET /v1/models within 0\.2 s"):
         evaluate(config(), target(server.url))
     assert server.generation_requests == []

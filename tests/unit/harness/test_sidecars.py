@@ -41,6 +41,8 @@ def test_one_that_is_gone_is_told(server, tmp_path):
     with Sidecars(tmp_path) as sidecars:
         sidecars.url(ApiEndpoint(url=server.url))
         [running] = sidecars._running.values()
+        assert running._process is not None
+        assert running._process._process is not None
         running._process._process.kill()
         running._process._process.wait()
         with pytest.raises(StartError, match="the sidecar stopped in the middle of the run with exit code -9"):

@@ -34,7 +34,7 @@ def leashed():
     for process in started:
         process.kill()
         process.wait()
-        for stream in (process.stdin, process.stdout, process.stderr):
+        for stream in filter(None, (process.stdin, process.stdout, process.stderr)):
             stream.close()
 
 

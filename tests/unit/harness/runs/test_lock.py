@@ -39,6 +39,7 @@ def holder(path):
             [sys.executable, "-c", HOLDER, str(path), *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         started.append(process)
+        assert process.stdout is not None
         return process, process.stdout.readline().strip()
 
     yield start
