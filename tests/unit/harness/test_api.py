@@ -4,7 +4,15 @@ import sys
 import pytest
 from pydantic import ValidationError
 
-from harness import ApiEndpoint, ConfigParams, EndpointType, EvaluationConfig, EvaluationTarget
+from harness import (
+    ApiEndpoint,
+    ConfigParams,
+    EndpointModelConfig,
+    EndpointType,
+    EvaluationConfig,
+    EvaluationTarget,
+    JudgeConfig,
+)
 from harness.adapters.adapter_config import AdapterConfig, InterceptorConfig
 from harness.errors import explain
 
@@ -136,3 +144,73 @@ def test_a_mistake_is_shown_without_the_key_in_it(fields):
         ApiEndpoint.model_validate(fields)
     assert next(iter(set(fields) - {"url"}), "url") in explain(caught.value)
     assert "sk-secret" not in explain(caught.value) + str(caught.value)
+
+
+def test_every_field_of_the_reference_system_is_taken():
+    adapter = AdapterConfig.model_validate(
+        {
+            "mode": "server",
+            "discovery": {"modules": [], "dirs": []},
+            "interceptors": ["caching"],
+            "post_eval_hooks": ["post_eval_report", {"name": "post_eval_report", "config": {"report_types": ["html"]}}],
+            "endpoint_type": "completions",
+            "log_failed_requests": True,
+        }
+    )
+    endpoint = ApiEndpoint(url=URL, stream=False, adapter_config=adapter)
+    assert endpoint.speaks() is EndpointType.COMPLETIONS
+    config = EvaluationConfig(
+        type="smoke", supported_endpoint_types=["vlm", "completions"], required_capabilities=["tools", "image_url"]
+    )
+    assert config.supported_endpoint_types == [EndpointType.CHAT, EndpointType.COMPLETIONS]
+    model = EndpointModelConfig(model_id="m", url=URL, is_base_url=True, api_key_name="K", type="chat", stream=False)
+    assert model.endpoint() == ApiEndpoint(url=URL, model_id="m", api_key_name="K", type=EndpointType.CHAT)
+
+
+def test_the_old_name_of_a_chat_endpoint_is_taken():
+    assert ApiEndpoint(url=URL, type="vlm").speaks() is EndpointType.CHAT
+
+
+@pytest.mark.parametrize(
+    ("model", "values", "message"),
+    [
+        (AdapterConfig, {"mode": "sevrer"}, "mode: Input should be 'server' or 'client' (got 'sevrer')"),
+        (AdapterConfig, {"discovery": {"modules": ["mine"]}}, "discovery.modules: discovery of 'mine' is not needed"),
+        (AdapterConfig, {"post_eval_hooks": ["mine"]}, "post_eval_hooks has 'mine'; run it yourself"),
+        (
+            AdapterConfig,
+            {"use_cachin": True},
+            "unknown field 'use_cachin' of AdapterConfig; did you mean 'use_caching'?",
+        ),
+        (
+            AdapterConfig,
+            {"use_caching": True, "interceptors": []},
+            "'use_caching' is a flag of the older form, interceptors the newer one; keep one of them",
+        ),
+        (
+            EvaluationConfig,
+            {"type": "x", "required_capabilities": ["tool"]},
+            "unknown capability 'tool'; did you mean 'tools'",
+        ),
+        (EvaluationConfig, {"type": "x", "supported_endpoint_types": ["caht"]}, "unknown endpoint type 'caht'"),
+        (ConfigParams, {"extra": {"body": 1}}, "extra.body is 1; it takes a map of request fields"),
+        (
+            JudgeConfig,
+            {"api_endpoint": {"url": URL}, "params": {"limit_samples": 3}},
+            "limit_samples is a matter of the task",
+        ),
+        (
+            EvaluationTarget,
+            {"api_endpoint": {"url": URL}, "proxy": {"upstream": {"url": "http://x"}}},
+            "proxy.upstream.url is given; the model server's URL is target.api_endpoint.url",
+        ),
+    ],
+)
+def test_what_cannot_be_honored_is_an_error_that_says_why(model, values, message):
+    assert message in mistakes(model, **values)
+
+
+def test_flat_flags_reach_the_sidecar_as_they_are():
+    adapter = AdapterConfig.model_validate({"use_caching": False, "params_to_add": {"seed": 1}})
+    assert adapter.settings() == {"use_caching": False, "params_to_add": {"seed": 1}}
+    assert AdapterConfig.model_validate(adapter.model_dump()) == adapter

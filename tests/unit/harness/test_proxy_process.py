@@ -120,3 +120,14 @@ def test_a_sidecar_that_never_serves_is_stopped(server, make_sidecar):
         make_sidecar(endpoint, command=command, start_timeout_s=0.5),
     ):
         pass
+
+
+def test_settings_of_the_sidecar_are_passed_on_and_the_endpoint_has_the_last_word(tmp_path):
+    proxy = {"upstream": {"namespace": "n", "model_id": "other"}, "store": "sqlite:///mine.db", "log_level": "debug"}
+    config = proxy_config(ApiEndpoint(url="http://h", model_id="m"), tmp_path / "x.db", proxy)
+    assert config == {
+        "upstream": {"namespace": "n", "model_id": "m", "url": "http://h"},
+        "store": "sqlite:///mine.db",
+        "log_level": "debug",
+    }
+    assert proxy["upstream"] == {"namespace": "n", "model_id": "other"}
