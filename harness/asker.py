@@ -19,6 +19,8 @@ _FIRST_WAIT_S = 0.5
 _LONGEST_WAIT_S = 10.0
 _LIST_TIMEOUT_S = 30.0
 _EXCERPT = 300
+ABORTED = "the run was given up"
+"""Begins the message of a run that the interceptor raise_client_errors has ended."""
 SAMPLE = "x-evalside-sample"
 """The request header that names one of several samples of identical requests."""
 
@@ -168,6 +170,8 @@ def _hopeless(response: httpx.Response, path: str) -> str | None:
             f"the endpoint knows no {path}, or not this model (404): {_excerpt(response)}\n"
             "Check the URL's path, the endpoint type (--type chat or completions) and the model id (--model-id)."
         )
+    if _code(response) == "run_aborted":
+        return f"{ABORTED}: {_excerpt(response)}\nMend what the model server refuses, then resume the run."
     if status == 502 and _code(response) == "upstream_unreachable":
         return _unreachable(_excerpt(response))
     return None

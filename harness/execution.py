@@ -13,6 +13,7 @@ from typing import Any
 
 from harness.api import ApiEndpoint
 from harness.asked import DEFAULT_PARALLELISM
+from harness.asker import ABORTED
 from harness.deployments.command import Deployed, arguments
 from harness.errors import ConfigurationError, HarnessError, RunError
 from harness.job import Finished, Job, check, run_job
@@ -97,7 +98,7 @@ def go_on(runs: Runs, row: RunRow, *, again: bool = False) -> Start:
             left.append(task)
         if row.source is not None and job.total == 0:
             openings[task.name] = {"from": place_of(row.source, task.name), "mode": "replay"}
-        elif again and not is_begun(Path(job.folder)):
+        elif (again and not is_begun(Path(job.folder))) or (job.message or "").startswith(ABORTED):
             openings[task.name] = {}
     if not left:
         raise RunError(f"run {row.id!r} is complete; `evalside rerun {row.id}` does it again")

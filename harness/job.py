@@ -115,7 +115,7 @@ async def run_job(
         asked = replace(await _asked(job, origin, endpoint, job.config.params), gate=gate)
         async with AsyncExitStack() as stack:
             if judge is not None and isinstance(task, JudgedTask):
-                origin = await asyncio.to_thread(sidecars.url, judge.api_endpoint)
+                origin = await asyncio.to_thread(sidecars.url, judge.api_endpoint, beside(job.target))
                 judged_by = await _asked(job, origin, judge.api_endpoint, judge.params, JUDGE_RUN)
                 asked = replace(asked, judge=await stack.enter_async_context(judging(judged_by)))
             journal = stack.enter_context(Journal(job.folder, job.place, redactor))
@@ -140,6 +140,11 @@ def _written(job: Job, task: Task, records: list[SampleRecord], tally: Tally) ->
     if not tally.errors:
         Journal(job.folder, job.place, redactor).remove()
     return Finished(result, records, tally, results_file, samples_file)
+
+
+def beside(target: EvaluationTarget) -> dict[str, Any] | None:
+    """The settings of a judge's sidecar: the store of the target's own, so that a run is in one place."""
+    return {"store": target.proxy["store"]} if target.proxy and "store" in target.proxy else None
 
 
 async def _asked(job: Job, origin: str, endpoint: ApiEndpoint, params: ConfigParams, suffix: str = "") -> Asked:

@@ -3,9 +3,10 @@
 import typer
 from rich.console import Console
 
+from harness.errors import ConfigurationError
 from harness.execution import Ended, Start, carry_out
 from harness.launcher.display import progress, summary
-from harness.launcher.failing import FAILED, say
+from harness.launcher.failing import FAILED, USAGE, say
 from harness.process import termination_unwinds
 from harness.records import Tally
 from harness.runs.database import Runs
@@ -51,4 +52,5 @@ def _tell(ended: Ended, start: Start, console: Console, errors: Console) -> None
             say(errors, f"error: {done.tally.errors} samples got no answer; the first, {first.id}: {first.error}")
     if bad:
         say(errors, f"`evalside resume {start.run}` asks again for what got no answer.")
-        raise typer.Exit(FAILED)
+        usage = not ended.finished and all(isinstance(error, ConfigurationError) for error in ended.failed.values())
+        raise typer.Exit(USAGE if usage else FAILED)

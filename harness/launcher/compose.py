@@ -144,9 +144,9 @@ def _apply(config: Any, override: str) -> None:
     if override.startswith("~"):
         where, _, last = override[1:].partition("=")[0].rpartition(".")
         holder = OmegaConf.select(config, where) if where else config
-        if holder is None or last not in holder:
+        if holder is None or last not in list(holder):  # `in` says no of a key whose value is ???
             raise ConfigurationError(f"override {override!r} takes away a key that is not there")
-        holder.pop(last)
+        del holder[last]
         return
     key, _, text = override.lstrip("+").partition("=")
     value = OmegaConf.from_dotlist([f"value={text}"])["value"]

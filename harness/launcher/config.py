@@ -115,11 +115,16 @@ def _entries(launch: LaunchConfig, wanted: Sequence[str]) -> list[TaskEntry]:
         if not wanted:
             raise ConfigurationError("no task; name one with -t TASK or in evaluation.tasks (`evalside ls tasks`)")
         return [TaskEntry(name=name) for name in wanted]
-    names = {entry.name for entry in listed}
+    names = {_bare(entry.name) for entry in listed}
     for name in wanted:
-        if name not in names:
+        if _bare(name) not in names:
             raise ConfigurationError(f"-t {name}: the configuration has no such task{nearest(name, names)}")
-    return [entry for entry in listed if not wanted or entry.name in wanted]
+    chosen = {_bare(name) for name in wanted}
+    return [entry for entry in listed if not wanted or _bare(entry.name) in chosen]
+
+
+def _bare(name: str) -> str:
+    return name.removeprefix(f"{NATIVE}.")
 
 
 def _task(name: str, entry: TaskEntry, launch: LaunchConfig, wanted: Wanted, folder: Path) -> PlannedTask:

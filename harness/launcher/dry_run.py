@@ -9,12 +9,14 @@ import yaml
 from harness.api import ApiEndpoint
 from harness.deployments.command import arguments
 from harness.execution import check_plan, place_of
+from harness.job import beside
 from harness.plan import Plan
 from harness.proxy_process import DEFAULT_STORE, SERVE, proxy_config
 from harness.redact import Redactor
 from harness.tasks.catalog import resolve
 
 _ID = "<id>"
+_Use = tuple[ApiEndpoint, Mapping[str, Any] | None, str]
 
 
 def describe(document: Mapping[str, Any], plan: Plan) -> str:
@@ -47,9 +49,9 @@ def _server(plan: Plan, redactor: Redactor) -> Iterator[str]:
 def _sidecars(plan: Plan) -> list[tuple[ApiEndpoint, Mapping[str, Any] | None, list[str]]]:
     found: dict[str, tuple[ApiEndpoint, Mapping[str, Any] | None, list[str]]] = {}
     for task in plan.tasks:
-        wanted = [(task.target.api_endpoint, task.target.proxy, task.name)]
+        wanted: list[_Use] = [(task.target.api_endpoint, task.target.proxy, task.name)]
         if task.config.judge is not None:
-            wanted.append((task.config.judge.api_endpoint, None, f"{task.name}'s judge"))
+            wanted.append((task.config.judge.api_endpoint, beside(task.target), f"{task.name}'s judge"))
         for endpoint, proxy, user in wanted:
             key = str(proxy_config(endpoint, DEFAULT_STORE, proxy))
             found.setdefault(key, (endpoint, proxy, []))[2].append(user)

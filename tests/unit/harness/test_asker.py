@@ -167,3 +167,17 @@ async def test_the_list_of_models_says_no_key_either(client, server, refused):
     with pytest.raises(EndpointError, match=r"Incorrect API key: \[redacted\]") as caught:
         await client.models()
     assert KEY not in str(caught.value)
+
+
+async def test_a_run_that_was_given_up_ends_at_once(client, server, refused, waits):
+    server.enqueue(refused(424, "400 from the model server", "run_aborted"))
+    with pytest.raises(EndpointError, match="the run was given up: 400 from the model server\nMend"):
+        await client.ask(BODY)
+    assert waits == []
+
+
+async def test_a_sample_that_is_on_its_way_is_asked_for_again(client, server, said, refused, waits):
+    server.enqueue(refused(409, "busy", "sample_busy"), said("x"))
+    assert (await client.ask(BODY, {"x-evalside-sample": "3"})).text == "x"
+    assert len(waits) == 1
+    assert server.generation_requests[-1].header("x-evalside-sample") == "3"

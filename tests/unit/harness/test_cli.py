@@ -106,3 +106,10 @@ def test_ctrl_c_says_what_was_done_and_exits_130(server, said):
     code, output = invoke("-t", "smoke", "--url", server.url, "--parallelism", "1")
     assert code == 130
     assert "interrupted: 3 of 48 samples were answered. `evalside resume " in output
+
+
+def test_a_choice_that_only_the_user_can_make_is_wrong_usage(server):
+    server.on("/v1/models", Reply(json={"data": [{"id": "a"}, {"id": "b"}]}))
+    code, output = invoke("-t", "smoke", "--url", server.url)
+    assert code == 2
+    assert "the endpoint has 2 models; choose one with model_id (--model-id): a, b" in output

@@ -149,3 +149,11 @@ def test_a_plan_survives_being_kept(planned):
     with pytest.raises(ValueError, match="two tasks are called 'one'"):
         planned("one", "one")
     assert json.loads(plan.model_dump_json())["execution"]["mode"] == "sequential"
+
+
+def test_a_run_that_was_given_up_begins_a_new_pass_when_it_goes_on(runs, planned, server, refused):
+    server.on(CHAT, refused(424, "bad request", "run_aborted"))
+    carry_out(runs, begin(runs, "r1", planned("one"), Path("out"), by="run"))
+    [job] = runs.jobs(runs.find("r1"))
+    assert job.message.startswith("the run was given up")
+    assert go_on(runs, runs.find("r1")).openings == {"one": {}}

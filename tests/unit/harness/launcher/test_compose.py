@@ -81,6 +81,11 @@ def test_overrides_change_add_and_take_away(composed):
     assert document["evaluation"]["overrides"] == {"config": {"params": {"temperature": 0.5}}}
 
 
+def test_what_has_to_be_given_can_be_taken_away_instead(composed):
+    document = composed("~target.url", text="target:\n  url: ???\n  type: chat\n")
+    assert document["target"] == {"type": "chat"}
+
+
 def test_tasks_are_reached_by_name_and_by_number(composed):
     document = composed(
         "evaluation.tasks.mmlu_pro.overrides.config.params.limit_samples=7", "evaluation.tasks.0.name=smoke"

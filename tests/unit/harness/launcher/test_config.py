@@ -45,7 +45,8 @@ def test_a_task_alone_writes_into_the_folder():
 
 def test_t_chooses_of_the_tasks_of_the_configuration():
     document = {"evaluation": {"tasks": ["smoke", {"name": "gsm8k"}]}}
-    assert [task.name for task in plan(document, "gsm8k").tasks] == ["gsm8k"]
+    for name in ("gsm8k", "native.gsm8k"):
+        assert [task.name for task in plan(document, name).tasks] == ["gsm8k"]
     with pytest.raises(ConfigurationError, match="-t gsm8: the configuration has no such task; did you mean 'gsm8k'"):
         plan(document, "gsm8")
 

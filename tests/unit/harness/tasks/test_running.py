@@ -9,7 +9,7 @@ from harness.api import EndpointType
 from harness.asked import Asked
 from harness.errors import ConfigurationError
 from harness.judge import judging
-from harness.results import evaluation_result
+from harness.results import evaluation_result, main_score
 from harness.runner import run_task
 from harness.tasks import find_task
 from harness.tasks.jsonl import load_task
@@ -182,6 +182,6 @@ def test_a_judge_has_a_sidecar_run_and_parameters_of_its_own(own, server, said):
             EvaluationTarget(api_endpoint=ApiEndpoint(url=server.url)),
         )
         asked = judge_server.generation_requests[0]
-    assert result.tasks["own"].metrics["judge"].scores["judge"].value == 1
+    assert main_score(result.tasks["own"])[1].value == 1
     assert (asked.json["model"], asked.json["max_tokens"], asked.json["temperature"]) == ("judge", 9, 0)
     assert {request.json["model"] for request in server.generation_requests} == {"mock-model"}
