@@ -16,7 +16,11 @@ class ConfigurationError(HarnessError, ValueError):
 
 
 class StartError(HarnessError):
-    """A process that the harness starts (the sidecar, a model server) did not come up."""
+    """A process that the harness starts (the sidecar, a model server) did not come up. `code` is its exit code."""
+
+    def __init__(self, message: str, code: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class EndpointError(HarnessError):

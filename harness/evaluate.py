@@ -48,9 +48,10 @@ async def evaluate_async(
     run_id: str | None = None,
 ) -> EvaluationResult:
     """`evaluate` for programs that have an event loop."""
-    check(eval_cfg, target_cfg)
+    task = await asyncio.to_thread(check, eval_cfg, target_cfg)
     with Runs() as runs:
-        start = _start(runs, eval_cfg, target_cfg, metadata or {}, run_id)
+        planned = PlannedTask(name=task.name, config=eval_cfg, target=target_cfg, metadata=dict(metadata or {}))
+        start = _start(runs, planned, run_id)
         with Going(runs, start.run) as going:
             ended = await execute(going, start)
     for error in ended.failed.values():
@@ -74,35 +75,23 @@ def new_folder(name: str) -> Path:
     return folder if not folder.exists() else folder.with_name(f"{folder.name}-{new_id()}")
 
 
-def _start(
-    runs: Runs,
-    config: EvaluationConfig,
-    target: EvaluationTarget,
-    metadata: Mapping[str, Any],
-    run_id: str | None,
-) -> Start:
+def _start(runs: Runs, planned: PlannedTask, run_id: str | None) -> Start:
     known = runs.find(run_id) if run_id is not None and runs.has(run_id) else None
-    task = check(config, target).name
     if known is not None:
         before = [each.name for each in Plan.model_validate_json(known.plan).tasks]
-        if before != [task]:
+        if before != [planned.name]:
             raise ConfigurationError(
-                f"run {known.id!r} is of {', '.join(before)}, not of {task!r}; leave run_id out for a run of its own"
+                f"run {known.id!r} is of {', '.join(before)}, not of {planned.name!r}; "
+                "leave run_id out for a run of its own"
             )
-    folder = config.output_dir or (Path(known.folder) if known else new_folder(task))
-    planned = PlannedTask(
-        name=task,
-        config=config.model_copy(update={"output_dir": folder}),
-        target=target,
-        metadata=dict(metadata),
-    )
-    plan = Plan(tasks=[planned])
+    folder = planned.config.output_dir or (Path(known.folder) if known else new_folder(planned.name))
+    config = planned.config.model_copy(update={"output_dir": folder})
+    plan = Plan(tasks=[planned.model_copy(update={"config": config})])
     if known is None:
         return begin(runs, run_id or new_id(), plan, folder, by="evaluate")
     folder.mkdir(parents=True, exist_ok=True)
-    document = plan.model_dump_json(exclude_none=True)
-    runs.change(known.id, plan=document, folder=str(folder))
-    runs.change_job(known.id, task, folder=str(folder))
+    runs.change(known.id, plan=plan.model_dump_json(exclude_none=True), folder=str(folder))
+    runs.change_job(known.id, planned.name, folder=str(folder))
     return go_on(runs, runs.find(known.id), again=True)
 
 

@@ -61,7 +61,10 @@ def place_of(run: str, task: str) -> str:
 
 
 def begin(runs: Runs, run: str, plan: Plan, folder: Path, *, by: str, source: RunRow | None = None) -> Start:
-    """Enters a new run, and makes the folders of its tasks. With a `source` it replays that run's answers only."""
+    """Enters a new run, whose plan is checked, and makes the folders of its tasks.
+
+    With a `source` it replays that run's answers only; the plan is then `replayed_plan`'s.
+    """
     if not _RUN_ID.fullmatch(run):
         raise ConfigurationError(
             f"{run!r} is not an id for a run: a letter or digit, then up to 63 letters, digits, dots, underscores or "
@@ -69,12 +72,7 @@ def begin(runs: Runs, run: str, plan: Plan, folder: Path, *, by: str, source: Ru
         )
     openings: dict[str, Mapping[str, Any]] = {}
     if source is not None:
-        jobs_of_source = {job.name: job for job in runs.jobs(source)}
-        openings = {name: {"from": job.place, "mode": "replay"} for name, job in jobs_of_source.items()}
-        plan = plan.model_copy(
-            update={"tasks": [_replayed(task, jobs_of_source[task.name].model_id) for task in plan.tasks]}
-        )
-    check_plan(plan)
+        openings = {job.name: {"from": job.place, "mode": "replay"} for job in runs.jobs(source)}
     jobs = [JobRow(run, task.name, place_of(run, task.name), str(_folder(task))) for task in plan.tasks]
     for job in jobs:
         try:
@@ -84,6 +82,12 @@ def begin(runs: Runs, run: str, plan: Plan, folder: Path, *, by: str, source: Ru
     document = plan.model_dump_json(exclude_none=True)
     runs.add(RunRow(run, time.time(), "pending", by, str(folder), document, source.id if source else None), jobs)
     return Start(run, plan, folder, openings, source is not None)
+
+
+def replayed_plan(runs: Runs, plan: Plan, source: RunRow) -> Plan:
+    """The plan of a replay: it asks the models that were asked, and needs no keys."""
+    models = {job.name: job.model_id for job in runs.jobs(source)}
+    return plan.model_copy(update={"tasks": [_replayed(task, models[task.name]) for task in plan.tasks]})
 
 
 def go_on(runs: Runs, row: RunRow, *, again: bool = False) -> Start:

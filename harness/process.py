@@ -98,7 +98,7 @@ class ChildProcess:
         """Raises StartError, which says `what` it did, with the end of the log if the process is gone."""
         code = self._process.poll() if self._process else None
         if code is not None:
-            raise StartError(f"{self._command.name} {what} with exit code {code}{self._log_end()}")
+            raise StartError(f"{self._command.name} {what} with exit code {code}{self._log_end()}", code)
 
     def stop(self) -> None:
         """Ends the process if it runs; safe to call twice."""

@@ -12,12 +12,14 @@ from typing import Any
 import yaml
 
 from harness.api import ApiEndpoint
-from harness.errors import ConfigurationError
+from harness.errors import ConfigurationError, StartError
 from harness.process import ChildProcess, Command
 from harness.redact import Redactor, named_variables
 from harness.service import Service
 
 DEFAULT_STORE = Path(".evalside") / "evalside.db"
+_WRONG_CONFIGURATION = 2
+"""The exit code of `evalside serve` for a mistake of the user's."""
 SERVE = (sys.executable, "-m", "proxy.cli", "serve", "--with-parent")
 
 
@@ -26,7 +28,7 @@ class Sidecar(Service):
 
     Its log goes to `log_path`, its answers to the SQLite file `store`, unless `proxy`, further settings of the sidecar,
     names another. It inherits the descriptors `held`. Raises ConfigurationError if the endpoint's key variable is not
-    set, StartError with the end of the log if the sidecar does not come up.
+    set or the sidecar refuses its settings, StartError with the end of the log if it does not come up.
     """
 
     def __init__(  # noqa: PLR0913 - each has a default that serves
@@ -66,7 +68,12 @@ class Sidecar(Service):
             descriptors = (listener.fileno(), *self._held)
             command = Command("the sidecar", argv, _environment(self._config), descriptors, redactor)
             self._process = stack.enter_context(ChildProcess(command, self._log_path))
-        self._process.wait_ready(f"{url}/-/live", self._start_timeout_s)
+        try:
+            self._process.wait_ready(f"{url}/-/live", self._start_timeout_s)
+        except StartError as error:
+            if error.code == _WRONG_CONFIGURATION:
+                raise ConfigurationError(f"the sidecar does not take its configuration: {error}") from None
+            raise
         return url
 
     def _write_config(self, stack: ExitStack) -> Path:

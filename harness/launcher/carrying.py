@@ -51,6 +51,8 @@ def _tell(ended: Ended, start: Start, console: Console, errors: Console) -> None
             first = next(record for record in done.records if record.error is not None)
             say(errors, f"error: {done.tally.errors} samples got no answer; the first, {first.id}: {first.error}")
     if bad:
-        say(errors, f"`evalside resume {start.run}` asks again for what got no answer.")
         usage = not ended.finished and all(isinstance(error, ConfigurationError) for error in ended.failed.values())
-        raise typer.Exit(USAGE if usage else FAILED)
+        if usage:
+            raise typer.Exit(USAGE)
+        say(errors, f"`evalside resume {start.run}` asks again for what got no answer.")
+        raise typer.Exit(FAILED)

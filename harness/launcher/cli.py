@@ -9,7 +9,7 @@ import typer
 
 from harness.errors import ConfigurationError
 from harness.evaluate import new_folder
-from harness.execution import begin, new_id
+from harness.execution import begin, check_plan, new_id
 from harness.launcher.carrying import carry
 from harness.launcher.completion import complete_task
 from harness.launcher.compose import Source, compose
@@ -79,6 +79,7 @@ def run(  # noqa: PLR0913 - one parameter for each option
         if dry_run:
             typer.echo(describe(document, plan))
             return
+        check_plan(plan)
         with Runs() as runs:
             carry(runs, begin(runs, run_id, plan, folder, by="run"))
 

@@ -148,6 +148,11 @@ def _task(name: str, entry: TaskEntry, launch: LaunchConfig, wanted: Wanted, fol
                 "starts a server of its own; leave one of them out (deployment: none)"
             )
         endpoint["url"] = _NO_SERVER_YET
+    elif not (made["target"].get("api_endpoint") or {}).get("url"):
+        raise ConfigurationError(
+            f"task {entry.name}: there is no model server: give --url, or target.api_endpoint.url, or start one with a "
+            "deployment (-o deployment=vllm)"
+        )
     where = f"task {entry.name}: "
     return PlannedTask(
         name=name,

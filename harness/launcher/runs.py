@@ -17,7 +17,7 @@ from rich.table import Table
 
 from harness.errors import RunError
 from harness.evaluate import RESULTS_ROOT
-from harness.execution import begin, go_on, new_id
+from harness.execution import begin, check_plan, go_on, new_id, replayed_plan
 from harness.launcher.carrying import carry
 from harness.launcher.completion import complete_run
 from harness.launcher.failing import failing, say
@@ -142,6 +142,9 @@ def rerun(
         folder = output_dir or RESULTS_ROOT / f"{stamp}-{run_id}"
         tasks = [_moved(task, folder if len(plan.tasks) == 1 else folder / task.name) for task in plan.tasks]
         again = plan.model_copy(update={"tasks": tasks})
+        if replay:
+            again = replayed_plan(runs, again, found)
+        check_plan(again)
         carry(runs, begin(runs, run_id, again, folder, by="run", source=found if replay else None))
 
 

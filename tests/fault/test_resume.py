@@ -135,3 +135,21 @@ def test_a_run_that_goes_on_equals_an_undisturbed_one(
     assert sum(asked.values()) - SAMPLES <= PARALLELISM, "only what was on its way may be asked twice"
     run, task = folder.known()
     assert (run.state, task.done, task.total, task.errors) == ("success", SAMPLES, SAMPLES, 0)
+
+
+def test_a_replay_gives_the_same_without_a_model_server(tmp_path: Path) -> None:
+    with ModelServer(latency=0.01) as own:  # its answers differ from call to call
+        folder = Folder(tmp_path / "run", own.url, ["config.params.temperature=0.8"])
+        folder.done(folder.run(), 0)
+        run, _ = folder.known()
+        first = folder.results()
+
+    folder.done(folder.start("rerun", run.id, "--replay", "--output-dir", "out-again"), 0)
+
+    folder.path.joinpath("out").rename(folder.path / "first")
+    folder.path.joinpath("out-again").rename(folder.path / "out")
+    assert folder.results() == first
+    with Runs(folder.path / ".evalside") as runs:
+        replayed = runs.all()[0]
+        [task] = runs.jobs(replayed)
+    assert (replayed.source, replayed.state, task.hits) == (run.id, "success", SAMPLES)

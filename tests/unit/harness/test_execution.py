@@ -6,7 +6,7 @@ import pytest
 
 from harness.api import ApiEndpoint, ConfigParams, EvaluationConfig, EvaluationTarget
 from harness.errors import ConfigurationError, RunError
-from harness.execution import begin, carry_out, go_on, place_of
+from harness.execution import begin, carry_out, go_on, place_of, replayed_plan
 from harness.plan import Deployment, Execution, Plan, PlannedTask
 from harness.runs.database import Runs
 
@@ -119,7 +119,8 @@ def test_a_replay_asks_the_model_that_was_asked_in_a_run_made_from_it(runs, plan
     carry_out(runs, begin(runs, "r1", plan.model_copy(update={"tasks": [task]}), Path("out"), by="run"))
     monkeypatch.delenv("MY_KEY")
     again = Plan.model_validate_json(runs.find("r1").plan)
-    start = begin(runs, "r2", again, Path("out"), by="run", source=runs.find("r1"))
+    source = runs.find("r1")
+    start = begin(runs, "r2", replayed_plan(runs, again, source), Path("out"), by="run", source=source)
     [replayed] = start.plan.tasks
     assert start.openings == {"one": {"from": "r1.one", "mode": "replay"}}
     assert start.replays

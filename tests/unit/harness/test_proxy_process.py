@@ -131,3 +131,12 @@ def test_settings_of_the_sidecar_are_passed_on_and_the_endpoint_has_the_last_wor
         "log_level": "debug",
     }
     assert proxy["upstream"] == {"namespace": "n", "model_id": "other"}
+
+
+def test_settings_that_the_sidecar_refuses_are_the_users_mistake(server, make_sidecar):
+    command = (sys.executable, "-c", "import sys; print('unknown interceptor cahce'); sys.exit(2)")
+    with (
+        pytest.raises(ConfigurationError, match=r"the sidecar does not take its configuration: (.*\n)*.*cahce"),
+        make_sidecar(ApiEndpoint(url=server.url), command=command),
+    ):
+        pass
