@@ -147,12 +147,21 @@ async def execute(
             async with turn:
                 await _one(_job(start, task, endpoint), around)
 
-        async with asyncio.TaskGroup() as group:
-            for task in plan.tasks:
-                group.create_task(one(task))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for task in plan.tasks:
+                    group.create_task(one(task))
+        except ExceptionGroup as errors:
+            raise _first(errors) from None  # a mistake of a task's code: told as it is, not as groups of one
     good = not ended.failed and not any(each.tally.errors for each in ended.finished.values())
     going.end("success" if good else "failed")
     return ended
+
+
+def _first(error: Exception) -> Exception:
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 @dataclass(frozen=True)
@@ -179,7 +188,7 @@ async def _one(job: Job, around: _Around) -> None:
     [result] = done.result.tasks.values()
     name, score = main_score(result)
     tally = done.tally
-    values = {"score_name": name, "score": score.value, "model_id": done.model_id}
+    values = {"score_name": name, "score": score.value, "model_id": done.model_id, "message": None}
     values |= {count: getattr(tally, count) for count in ("total", "done", "errors", "hits", "seconds")}
     around.going.task_ended(job.name, "failed" if tally.errors else "success", values)
 

@@ -16,6 +16,7 @@ from harness import (
 from harness.adapters.adapter_config import AdapterConfig
 from harness.errors import ConfigurationError, EndpointError, EvaluationError
 from harness.runs.database import Runs
+from harness.tasks.smoke import SmokeTask
 from proxy.testing import Reply
 
 CHAT = "/v1/chat/completions"
@@ -197,3 +198,15 @@ def test_a_silent_endpoint_and_a_wrong_key_are_found_before_the_first_sample(ser
     with pytest.raises(EndpointError, match=r"does not answer GET /v1/models within 0\.2 s"):
         evaluate(config(), target(server.url))
     assert server.generation_requests == []
+
+
+def test_a_mistake_in_a_tasks_code_is_told_as_it_is(server, said, monkeypatch):
+    def grade(*_):
+        raise ZeroDivisionError("in the task")
+
+    monkeypatch.setattr(SmokeTask, "grade", grade)
+    server.on(CHAT, said("5"))
+    with pytest.raises(ZeroDivisionError, match="in the task"):
+        evaluate(config(params=ConfigParams(limit_samples=2)), target(server.url), run_id="mine")
+    with Runs() as runs:
+        assert runs.find("mine").state == "failed"
