@@ -4,10 +4,11 @@ import httpx
 import pytest
 import yaml
 
-from harness.adapters.adapter_config import AdapterConfig, InterceptorConfig
+from harness.adapters.adapter_config import FLAGS, AdapterConfig, InterceptorConfig
 from harness.api import ApiEndpoint
 from harness.errors import ConfigurationError, StartError
 from harness.proxy_process import Sidecar, proxy_config
+from proxy import legacy
 from tests.unit.harness.conftest import STANDIN
 
 
@@ -140,3 +141,17 @@ def test_settings_that_the_sidecar_refuses_are_the_users_mistake(server, make_si
         make_sidecar(ApiEndpoint(url=server.url), command=command),
     ):
         pass
+
+
+def test_flat_flags_are_the_sidecars_and_become_interceptors(server, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert legacy.FLAT | {"include_json", "generate_html_report", "html_report_size"} == FLAGS
+    adapter = AdapterConfig.model_validate({"use_caching": False, "params_to_add": {"seed": 1}, "html_report_size": 5})
+    endpoint = ApiEndpoint(url=server.url, adapter_config=adapter)
+    with Sidecar(endpoint, log_path=tmp_path / "log", store=tmp_path / "x.db") as sidecar:
+        pipeline = httpx.get(f"{sidecar.url}/-/config").json()["pipeline"]
+        httpx.post(f"{sidecar.url}/v1/completions", json={"prompt": "a"})
+    names = [stage["name"] for stage in pipeline]
+    assert "payload_modifier" in names
+    assert "caching" not in names
+    assert server.generation_requests[0].json["seed"] == 1
