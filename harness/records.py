@@ -11,6 +11,7 @@ class SampleRecord:
     """One sample as asked, answered and graded. A sample with an `error` has no score and counts in no metric.
 
     `scores` has every metric, `score_name` first. `unparsed` names those for which the generation held no answer.
+    `request_sha256` is of the request body as JSON with sorted keys, None where another harness asked.
     """
 
     id: str
@@ -32,6 +33,7 @@ class SampleRecord:
     group: str = ""
     scores: dict[str, float] = field(default_factory=dict)
     unparsed: list[str] = field(default_factory=list)
+    request_sha256: str | None = None
 
 
 @dataclass(slots=True)

@@ -137,7 +137,7 @@ class Report:
 def write_results(folder: Path, report: Report) -> Path:
     """Writes `results.yml` into `folder`, which exists; replaces an earlier one in one step."""
     text = yaml.safe_dump(report.document(), sort_keys=False, allow_unicode=True)
-    return _replace(folder / RESULTS_FILE, text.encode(), 0o644)
+    return replace_file(folder / RESULTS_FILE, text.encode(), 0o644)
 
 
 def write_samples(folder: Path, records: Sequence[SampleRecord], redactor: Redactor) -> Path:
@@ -145,7 +145,7 @@ def write_samples(folder: Path, records: Sequence[SampleRecord], redactor: Redac
     ordered = sorted(records, key=lambda record: (record.id, record.sub_query_id))
     rows = (redactor.strings(dataclasses.asdict(record)) for record in ordered)
     lines = (orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows)
-    return _replace(folder / SAMPLES_FILE, b"".join(lines), 0o600)
+    return replace_file(folder / SAMPLES_FILE, b"".join(lines), 0o600)
 
 
 def command_line(config: EvaluationConfig, target: EvaluationTarget, redactor: Redactor) -> str:
@@ -183,7 +183,8 @@ def git_hash() -> str:
     return found.stdout.strip()
 
 
-def _replace(path: Path, content: bytes, mode: int) -> Path:
+def replace_file(path: Path, content: bytes, mode: int) -> Path:
+    """Writes a file with this mode, in place of an earlier one, in one step; returns its path."""
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     try:
         with os.fdopen(descriptor, "wb") as file:

@@ -142,4 +142,5 @@ def _record(turn: _Turn, answer: Answer, grade: Grade | None, score_name: str) -
         group=sample.group,
         scores={score_name: grade.score, **grade.scores} if grade else {},
         unparsed=list(grade.unparsed) if grade else [],
+        request_sha256=hashlib.sha256(json.dumps(turn.body, sort_keys=True).encode()).hexdigest(),
     )

@@ -1,0 +1,1 @@
+"""What is made of a finished task's files: findings, intervals, reports, comparisons, exports."""

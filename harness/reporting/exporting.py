@@ -1,0 +1,151 @@
+"""The results of ended tasks for other tools: JSON, CSV, Parquet, MLflow and Weights & Biases."""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from harness.errors import ConfigurationError
+from harness.reporting.folder import Ended
+from harness.strict import nearest
+
+Scores = dict[str, Any]
+
+
+def flat_scores(ended: Ended) -> Iterator[Scores]:
+    """One row for each score: task, model, metric, score, value, stderr, count, interval ends (null without report)."""
+    model = (ended.results["target"].get("api_endpoint") or {}).get("model_id")
+    intervals = (ended.report.get("tasks") or {}).get(ended.task, {})
+    for metric, told in ended.results["results"]["tasks"][ended.task]["metrics"].items():
+        for name, score in told["scores"].items():
+            stats = score.get("stats") or {}
+            spread = intervals.get(metric if name == metric else f"{metric}.{name}", {})
+            low, high = spread.get("interval") or (None, None)
+            yield {
+                "task": ended.task,
+                "model": model,
+                "metric": metric,
+                "score": name,
+                "value": score["value"],
+                "stderr": stats.get("stderr"),
+                "count": stats.get("count"),
+                "low": low,
+                "high": high,
+                "folder": str(ended.path),
+            }
+
+
+def as_json(tasks: Sequence[Ended]) -> bytes:
+    """The reference's `processed_results.json` form: benchmarks, then models, then one entry for each task folder."""
+    benchmarks: dict[str, Any] = {}
+    for ended in tasks:
+        rows = list(flat_scores(ended))
+        entry = {
+            "results_dir": str(ended.path),
+            "scores": {f"{row['metric']}_{row['score']}": row["value"] for row in rows},
+        }
+        models = benchmarks.setdefault(ended.task, {"models": {}})["models"]
+        models.setdefault(rows[0]["model"] or "unknown", []).append(entry)
+    return json.dumps({"benchmarks": benchmarks}, indent=2, ensure_ascii=False).encode()
+
+
+def as_csv(tasks: Sequence[Ended]) -> bytes:
+    """A table with one line for each score."""
+    rows = [row for ended in tasks for row in flat_scores(ended)]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+def as_parquet(tasks: Sequence[Ended]) -> bytes:
+    """The same table as Parquet. Raises ConfigurationError where pyarrow is not installed."""
+    pyarrow, parquet = _needed("pyarrow", "parquet"), _needed("pyarrow.parquet", "parquet")
+    table = pyarrow.Table.from_pylist([row for ended in tasks for row in flat_scores(ended)])
+    sink = io.BytesIO()
+    parquet.write_table(table, sink)
+    return sink.getvalue()
+
+
+FORMATS: Mapping[str, Callable[[Sequence[Ended]], bytes]] = {"json": as_json, "csv": as_csv, "parquet": as_parquet}
+"""What is written to a file, by the name of the format."""
+TRACKERS = ("mlflow", "wandb")
+
+
+def content(tasks: Sequence[Ended], form: str) -> bytes:
+    """The results in a format of FORMATS. Raises ConfigurationError for an unknown one."""
+    if form not in FORMATS:
+        raise ConfigurationError(f"unknown format {form!r}{nearest(form, [*FORMATS, *TRACKERS])}")
+    return FORMATS[form](tasks)
+
+
+def write(tasks: Sequence[Ended], form: str, path: Path) -> None:
+    """Writes the results to `path` in a format of FORMATS. Raises ConfigurationError for an unknown one."""
+    found = content(tasks, form)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(found)
+    except OSError as error:
+        raise ConfigurationError(f"cannot write {path}: {error.strerror}") from error
+
+
+def to_mlflow(tasks: Sequence[Ended], *, tracking_uri: str | None = None, experiment: str = "evalside") -> list[str]:
+    """Logs each task as an MLflow run with its scores, settings and files; returns the ids of the runs.
+
+    Samples stay here: they hold prompts. Raises ConfigurationError where mlflow is not installed.
+    """
+    mlflow = _needed("mlflow", "mlflow")
+    if tracking_uri is not None:
+        mlflow.set_tracking_uri(tracking_uri)
+    mlflow.set_experiment(experiment)
+    ids = []
+    for ended in tasks:
+        with mlflow.start_run(run_name=f"{ended.task} {ended.path.name}") as run:
+            mlflow.log_metrics(_named(ended))
+            mlflow.log_params(_settings(ended))
+            mlflow.log_artifact(str(ended.path / "results.yml"))
+            ids.append(str(run.info.run_id))
+    return ids
+
+
+def to_wandb(tasks: Sequence[Ended], *, project: str = "evalside") -> list[str]:
+    """Logs each task as a Weights & Biases run with its scores and settings; returns the ids of the runs.
+
+    Samples stay here: they hold prompts. Raises ConfigurationError where wandb is not installed.
+    """
+    wandb = _needed("wandb", "wandb")
+    ids = []
+    for ended in tasks:
+        with wandb.init(project=project, name=f"{ended.task} {ended.path.name}", config=_settings(ended)) as run:
+            run.log(_named(ended))
+            ids.append(str(run.id))
+    return ids
+
+
+def _named(ended: Ended) -> dict[str, float]:
+    return {f"{row['task']}/{row['metric']}/{row['score']}": float(row["value"]) for row in flat_scores(ended)}
+
+
+def _settings(ended: Ended) -> dict[str, Any]:
+    endpoint = ended.results["target"].get("api_endpoint") or {}
+    params = (ended.results["config"].get("params") or {}).items()
+    return {
+        "task": ended.task,
+        "model_id": endpoint.get("model_id"),
+        "url": endpoint.get("url"),
+        **{f"params.{k}": v for k, v in params},
+    }
+
+
+def _needed(module: str, extra: str) -> ModuleType:
+    try:
+        return import_module(module)
+    except ImportError:
+        raise ConfigurationError(
+            f"this needs {module.partition('.')[0]}, which is not installed: pip install 'evalside[{extra}]'"
+        ) from None

@@ -1,0 +1,102 @@
+"""Writes what is told of a task beside its results: metrics, manifest, reports, the configuration to run it again."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+import yaml
+
+from harness.api import EvaluationConfig, EvaluationTarget
+from harness.records import SampleRecord
+from harness.redact import Redactor
+from harness.reporting.findings import Finding, of_samples, of_sidecar
+from harness.reporting.manifest import MANIFEST_FILE, Told, manifest
+from harness.reporting.metrics import METRICS_FILE, Span, metrics
+from harness.reporting.report import REPORT_HTML, REPORT_JSON, page, report
+from harness.reporting.sidecar import SidecarFacts
+from harness.results import replace_file
+
+RUN_CONFIG_FILE = "run_config.yml"
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What a task's files are made of. `results` is the document of `results.yml`, `data` the facts of its data."""
+
+    task: str
+    run: str
+    results: Mapping[str, Any]
+    records: Sequence[SampleRecord]
+    sidecar: SidecarFacts
+    span: Span
+    redactor: Redactor
+    data: Sequence[Any] = ()
+    harness: Mapping[str, str] | None = None
+
+
+def write_reports(folder: Path, made_of: Material) -> list[Finding]:
+    """Writes the files, and returns the findings that are in them. What holds prompts is 0600."""
+    rows = [made_of.redactor.strings(dataclasses.asdict(record)) for record in made_of.records]
+    findings = [*of_samples(rows), *of_sidecar(made_of.sidecar.run)]
+    told = manifest(_told(made_of, rows), made_of.sidecar)
+    document = report(rows, made_of.results["results"], findings, told)
+    _json(folder / METRICS_FILE, metrics(made_of.sidecar.run, made_of.span), 0o644)
+    _json(folder / MANIFEST_FILE, told, 0o644)
+    _json(folder / REPORT_JSON, document, 0o600)
+    replace_file(folder / REPORT_HTML, page(document, rows).encode(), 0o600)
+    return findings
+
+
+def write_run_config(folder: Path, config: EvaluationConfig, target: EvaluationTarget, redactor: Redactor) -> Path:
+    """Writes the task as a configuration of the launcher; `evalside run --config` with it asks the same again.
+
+    Secrets are by reference; a header that held one has to be filled in anew.
+    """
+    params = config.params.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+    given = target.model_dump(mode="json", exclude_none=True)
+    document: dict[str, Any] = {
+        "defaults": [{"execution": "local"}, {"deployment": "none"}, "_self_"],
+        "target": {"api_endpoint": given["api_endpoint"]},
+        "evaluation": {"tasks": [{"name": config.type, "overrides": {"config.params": params} if params else {}}]},
+    }
+    if given.get("proxy"):
+        document["proxy"] = given["proxy"]
+    if config.judge is not None:
+        document["judge"] = config.judge.model_dump(mode="json", exclude_none=True)
+    text = yaml.safe_dump(redactor.document(document), sort_keys=False, allow_unicode=True)
+    return replace_file(folder / RUN_CONFIG_FILE, text.encode(), 0o644)
+
+
+def _told(made_of: Material, rows: Sequence[Mapping[str, Any]]) -> Told:
+    results = made_of.results
+    return Told(
+        task=made_of.task,
+        run=made_of.run,
+        git_hash=results["git_hash"],
+        command=results["command"],
+        config=results["config"],
+        target=results["target"],
+        started_at=_iso(made_of.span.started),
+        ended_at=_iso(made_of.span.ended),
+        data=made_of.data,
+        harness=made_of.harness,
+        samples={
+            "asked": len(rows),
+            "answered": sum(row["error"] is None for row in rows),
+            "from_cache": sum(row["cache"] in {"hit", "coalesced"} for row in rows),
+        },
+    )
+
+
+def _json(path: Path, document: Mapping[str, Any], mode: int) -> None:
+    replace_file(
+        path, orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE, default=str), mode
+    )
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
