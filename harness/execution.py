@@ -16,7 +16,8 @@ from harness.asked import DEFAULT_PARALLELISM
 from harness.asker import ABORTED
 from harness.deployments.command import Deployed, arguments
 from harness.errors import ConfigurationError, HarnessError, RunError
-from harness.job import Finished, Job, check, run_job
+from harness.external.task import ForeignTask
+from harness.job import Finished, Job, check, configured, run_job
 from harness.journal import is_begun
 from harness.plan import Plan, PlannedTask
 from harness.records import Tally
@@ -104,6 +105,8 @@ def go_on(runs: Runs, row: RunRow, *, again: bool = False) -> Start:
             openings[task.name] = {"from": place_of(row.source, task.name), "mode": "replay"}
         elif (again and not is_begun(Path(job.folder))) or (job.message or "").startswith(ABORTED):
             openings[task.name] = {}
+        elif isinstance(configured(task.config), ForeignTask):
+            openings[task.name] = {}  # it begins anew, and its answers so far are replayed
     if not left:
         raise RunError(f"run {row.id!r} is complete; `evalside rerun {row.id}` does it again")
     remaining = plan.model_copy(update={"tasks": left})
@@ -179,14 +182,15 @@ async def _one(job: Job, around: _Around) -> None:
         around.watch(job.name, tally)
 
     try:
-        done = await run_job(job, around.sidecars, around.gate, on_progress)
+        done = await run_job(
+            job, around.sidecars, around.gate, on_progress, lambda line: around.going.say(f"{job.name}: {line}")
+        )
     except HarnessError as error:
         around.ended.failed[job.name] = error
         around.going.task_ended(job.name, "failed", {"message": str(error)})
         return
     around.ended.finished[job.name] = done
-    [result] = done.result.tasks.values()
-    name, score = main_score(result)
+    name, score = main_score(next(iter(done.result.tasks.values())))
     tally = done.tally
     values = {"score_name": name, "score": score.value, "model_id": done.model_id, "message": None}
     values |= {count: getattr(tally, count) for count in ("total", "done", "errors", "hits", "seconds")}

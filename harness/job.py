@@ -1,7 +1,8 @@
 """One task of a run: checked, run through a sidecar, written to files."""
 
 import asyncio
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,17 +13,23 @@ import httpx
 from harness.api import ApiEndpoint, ConfigParams, EvaluationConfig, EvaluationResult, EvaluationTarget
 from harness.asked import Asked, settle
 from harness.errors import ConfigurationError, EndpointError, EvaluationError, RunError
+from harness.external.task import Answered, ForeignTask
 from harness.journal import Journal
 from harness.judge import judging
+from harness.profiles import refuse_lacking
 from harness.proxy_process import require_key
 from harness.records import OnProgress, SampleRecord, Tally
 from harness.redact import Redactor
+from harness.reporting.findings import Finding
+from harness.reporting.metrics import Span
+from harness.reporting.sidecar import sidecar_facts
+from harness.reporting.writing import Material, write_reports, write_run_config
 from harness.results import Report, evaluation_result, write_results, write_samples
 from harness.runner import run_task
 from harness.sidecars import Sidecars
 from harness.tasks import find_task
 from harness.tasks.base import JudgedTask, Task
-from harness.tasks.catalog import NATIVE, resolve
+from harness.tasks.catalog import resolve
 
 _ADMIN_TIMEOUT_S = 60.0
 JUDGE_RUN = ".judge"
@@ -49,7 +56,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Finished:
-    """A task that ended: its results, its records, what it took, its files, and the model that was asked."""
+    """A task that ended: its results, its records, what it took, its files, the model that was asked, and findings."""
 
     result: EvaluationResult
     records: list[SampleRecord]
@@ -57,9 +64,10 @@ class Finished:
     results_file: Path
     samples_file: Path
     model_id: str | None = None
+    findings: list[Finding] = field(default_factory=list)
 
 
-def check(config: EvaluationConfig, target: EvaluationTarget) -> Task:
+def check(config: EvaluationConfig, target: EvaluationTarget) -> Task | ForeignTask:
     """The task that a configuration names. Raises ConfigurationError for what cannot work; nothing is ignored."""
     task = configured(config)
     kind = target.api_endpoint.speaks()
@@ -78,14 +86,18 @@ def check(config: EvaluationConfig, target: EvaluationTarget) -> Task:
         raise ConfigurationError(f"stream: true, but task {task.name!r} asks for plain answers; leave stream out")
     if config.params.task not in {None, task.name}:
         raise ConfigurationError(f"params.task is {config.params.task!r}, but the task is {task.name!r}; leave it out")
+    refuse_lacking(resolve(config.type).entry, target.api_endpoint)
     for endpoint in (target.api_endpoint, *_judges(task, config)):
         _check_mode(endpoint)
         require_key(endpoint)
-    task.samples()  # data that cannot be had are told before anything starts
+    if isinstance(task, ForeignTask):
+        task.check(config, target)
+    else:
+        task.samples()  # data that cannot be had are told before anything starts
     return task
 
 
-def _judges(task: Task, config: EvaluationConfig) -> list[ApiEndpoint]:
+def _judges(task: Task | ForeignTask, config: EvaluationConfig) -> list[ApiEndpoint]:
     if not isinstance(task, JudgedTask):
         return []
     if config.judge is None:
@@ -95,51 +107,88 @@ def _judges(task: Task, config: EvaluationConfig) -> list[ApiEndpoint]:
     return [config.judge.api_endpoint]
 
 
-def configured(config: EvaluationConfig) -> Task:
+def configured(config: EvaluationConfig) -> Task | ForeignTask:
     """The task with its options. Raises ConfigurationError for an option in `params.extra` that it has not."""
     entry = resolve(config.type).entry
-    if entry.harness != NATIVE:
-        raise ConfigurationError(f"task {config.type!r} is {entry.qualified}, which evaluate() does not run")
+    foreign = ForeignTask.of(entry)
+    if foreign is not None:
+        return foreign
     return find_task(entry.task, {name: value for name, value in config.params.extra.items() if name != "body"})
 
 
 async def run_job(
-    job: Job, sidecars: Sidecars, gate: asyncio.Semaphore | None = None, on_progress: OnProgress = lambda _: None
+    job: Job,
+    sidecars: Sidecars,
+    gate: asyncio.Semaphore | None = None,
+    on_progress: OnProgress = lambda _: None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Finished:
-    """Runs a job through its sidecar and writes its files. `on_progress` is called after every sample."""
-    task = configured(job.config)
+    """Runs a job through its sidecar and writes its files. `on_progress` is called after every sample.
+
+    What another harness prints goes to `say`, line by line.
+    """
+    task, started = configured(job.config), time.time()
     redactor = Redactor.of(job.config, job.target)
-    endpoint, judge = job.target.api_endpoint, job.config.judge
+    write_run_config(job.folder, job.config, job.target, redactor)
+    endpoint = job.target.api_endpoint
     try:
         origin = await asyncio.to_thread(sidecars.url, endpoint, job.target.proxy)
         asked = replace(await _asked(job, origin, endpoint, job.config.params), gate=gate)
-        async with AsyncExitStack() as stack:
-            if judge is not None and isinstance(task, JudgedTask):
-                origin = await asyncio.to_thread(sidecars.url, judge.api_endpoint, beside(job.target))
-                judged_by = await _asked(job, origin, judge.api_endpoint, judge.params, JUDGE_RUN)
-                asked = replace(asked, judge=await stack.enter_async_context(judging(judged_by)))
-            journal = stack.enter_context(Journal(job.folder, job.place, redactor))
-            records, tally = await run_task(task, asked, on_progress, journal)
+        if isinstance(task, ForeignTask):
+            answered = await task.run(asked, job.folder, on_progress, say)
+        else:
+            answered = await _ask(job, task, asked, sidecars, on_progress)
     except EndpointError:
         sidecars.check()  # or an endpoint would be blamed for a sidecar that is gone
         raise
-    return replace(_written(job, task, records, tally), model_id=asked.model_id)
+    finished = replace(_written(job, task, answered), model_id=asked.model_id)
+    made_of = Material(
+        task=task.name,
+        run=job.place,
+        results=_report(job, answered).document(),
+        records=answered.records,
+        sidecar=await sidecar_facts(origin, job.place),
+        span=Span(started, time.time()),
+        redactor=redactor,
+        data=() if isinstance(task, ForeignTask) else task.data(),
+        harness={"name": task.entry.harness, "installed": " ".join(task.driver.requirements)}
+        if isinstance(task, ForeignTask)
+        else None,
+    )
+    return replace(finished, findings=await asyncio.to_thread(write_reports, job.folder, made_of))
 
 
-def _written(job: Job, task: Task, records: list[SampleRecord], tally: Tally) -> Finished:
+async def _ask(job: Job, task: Task, asked: Asked, sidecars: Sidecars, on_progress: OnProgress) -> Answered:
+    """Asks a native task's samples."""
+    judge = job.config.judge
+    async with AsyncExitStack() as stack:
+        if judge is not None and isinstance(task, JudgedTask):
+            origin = await asyncio.to_thread(sidecars.url, judge.api_endpoint, beside(job.target))
+            judged_by = await _asked(job, origin, judge.api_endpoint, judge.params, JUDGE_RUN)
+            asked = replace(asked, judge=await stack.enter_async_context(judging(judged_by)))
+        journal = stack.enter_context(Journal(job.folder, job.place, Redactor.of(job.config, job.target)))
+        records, tally = await run_task(task, asked, on_progress, journal)
+    return Answered(evaluation_result(task, records), records, tally)
+
+
+def _written(job: Job, task: Task | ForeignTask, answered: Answered) -> Finished:
+    result, records, tally = answered
     redactor = Redactor.of(job.config, job.target)
     samples_file = write_samples(job.folder, records, redactor)
-    if tally.errors == tally.total:
+    if tally.errors == tally.total and not (isinstance(task, ForeignTask) and not records):
         first = records[0].error if records else "the task has no samples"
         raise EvaluationError(
             f"none of the {tally.total} samples got an answer; the first error was: {first}\n"
             f"All of them are in {samples_file}"
         )
-    result = evaluation_result(task, records)
-    results_file = write_results(job.folder, Report(job.config, job.target, result, job.metadata))
+    results_file = write_results(job.folder, _report(job, answered))
     if not tally.errors:
         Journal(job.folder, job.place, redactor).remove()
     return Finished(result, records, tally, results_file, samples_file)
+
+
+def _report(job: Job, answered: Answered) -> Report:
+    return Report(job.config, job.target, answered.result, job.metadata)
 
 
 def beside(target: EvaluationTarget) -> dict[str, Any] | None:

@@ -6,15 +6,20 @@ from rich.console import Console
 from harness.errors import ConfigurationError
 from harness.execution import Ended, Start, carry_out
 from harness.launcher.display import progress, summary
-from harness.launcher.failing import FAILED, USAGE, say
+from harness.launcher.failing import FAILED, SPOILT, USAGE, say
 from harness.process import termination_unwinds
 from harness.records import Tally
+from harness.reporting.findings import NOTHING_FAILS, Thresholds
+from harness.reporting.report import REPORT_HTML
 from harness.runs.database import Runs
 from harness.tasks.catalog import resolve
 
 
-def carry(runs: Runs, start: Start) -> None:
-    """Runs it. Raises typer.Exit(1) if a task failed or a sample got no answer, KeyboardInterrupt after Ctrl-C."""
+def carry(runs: Runs, start: Start, thresholds: Thresholds = NOTHING_FAILS) -> None:
+    """Runs it. Raises typer.Exit: 1 if a task failed or a sample got no answer, 3 if a finding is above its threshold.
+
+    KeyboardInterrupt after Ctrl-C.
+    """
     console, errors = Console(), Console(stderr=True)
     say(console, f"run {start.run}, files in {start.folder}")
     for task in start.plan.tasks:
@@ -34,13 +39,20 @@ def carry(runs: Runs, start: Start) -> None:
         say(errors, f"interrupted: {what}. `evalside resume {start.run}` goes on; nothing is asked twice.")
         raise
     _tell(ended, start, console, errors)
+    exceeded = [line for done in ended.finished.values() for line in thresholds.exceeded(done.findings)]
+    for line in exceeded:
+        say(errors, f"error: {line}")
+    if exceeded:
+        raise typer.Exit(SPOILT)
 
 
 def _tell(ended: Ended, start: Start, console: Console, errors: Console) -> None:
     if ended.finished:
         console.print(summary(ended.finished))
         for done in ended.finished.values():
-            say(console, f"{done.results_file}\n{done.samples_file}")
+            for finding in done.findings:
+                say(console, f"{finding.finding}: {finding.text}")
+            say(console, f"{done.results_file}\n{done.samples_file}\n{done.results_file.with_name(REPORT_HTML)}")
     bad = False
     for name, error in ended.failed.items():
         bad = True

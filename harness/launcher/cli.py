@@ -16,6 +16,7 @@ from harness.launcher.compose import Source, compose
 from harness.launcher.config import Wanted, make_plan, output_dir
 from harness.launcher.dry_run import describe
 from harness.launcher.failing import failing
+from harness.reporting.findings import Thresholds
 from harness.runs.database import Runs
 
 
@@ -57,12 +58,17 @@ def run(  # noqa: PLR0913 - one parameter for each option
         list[str] | None,
         typer.Option("-o", "--override", help="key=value, for a key of the configuration or a new one; repeatable."),
     ] = None,
+    fail_on: Annotated[
+        list[str] | None,
+        typer.Option(help="FINDING or FINDING=SHARE, such as truncated=0.05: exit code 3 above it; repeatable."),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("-n", "--dry-run", help="Print everything that would be done, and do nothing.")
     ] = False,
 ) -> None:
     """Run tasks against a model server, through a sidecar that is started for them."""
     with failing():
+        thresholds = Thresholds.read(fail_on or ())
         document = compose(Source(config_dir, config_name, config), override or ())
         _endpoint_flags(document, {"url": url, "model_id": model_id, "api_key_name": api_key_name, "type": type_})
         wanted = Wanted(task or (), _params(limit_samples, parallelism))
@@ -81,7 +87,7 @@ def run(  # noqa: PLR0913 - one parameter for each option
             return
         check_plan(plan)
         with Runs() as runs:
-            carry(runs, begin(runs, run_id, plan, folder, by="run"))
+            carry(runs, begin(runs, run_id, plan, folder, by="run"), thresholds)
 
 
 def _endpoint_flags(document: dict[str, Any], given: Mapping[str, str | None]) -> None:

@@ -1,8 +1,10 @@
 """Composes the configuration of a run: a file, the groups it names, and what the command line says on top."""
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
@@ -98,8 +100,14 @@ def _from_file(path: Path, choices: dict[str, str]) -> Any:
     named = _defaults_of(path)
     chosen = [f"{group}={choice}" if group in named else f"+{group}={choice}" for group, choice in choices.items()]
     try:
-        with initialize_config_dir(config_dir=str(path.parent), version_base="1.3"):
-            config = hydra_compose(path.stem, overrides=[f"hydra.searchpath=[file://{GROUPS}]", *chosen])
+        with ExitStack() as stack:
+            folder, search = path.parent, [GROUPS]
+            if path.suffix != ".yaml":  # hydra reads no other
+                folder, search = Path(stack.enter_context(TemporaryDirectory())), [GROUPS, path.parent]
+                (folder / f"{path.stem}.yaml").symlink_to(path)
+            stack.enter_context(initialize_config_dir(config_dir=str(folder), version_base="1.3"))
+            places = ",".join(f"file://{place}" for place in search)
+            config = hydra_compose(path.stem, overrides=[f"hydra.searchpath=[{places}]", *chosen])
     except HydraException as error:
         text = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
         raise ConfigurationError(f"{path.name} cannot be composed: {text}") from None

@@ -12,7 +12,7 @@ from harness.api import EvaluationConfig, EvaluationTarget
 from harness.errors import ConfigurationError, explain
 from harness.plan import Deployment, Execution, Mode, Plan, PlannedTask
 from harness.strict import StrictModel, nearest
-from harness.tasks.catalog import NATIVE, Entry, resolve
+from harness.tasks.catalog import NATIVE, resolve
 
 _NO_SERVER_YET = "http://deployment.invalid/v1"
 """The URL of a target whose server is started first. RFC 2606 keeps `.invalid` free."""
@@ -87,7 +87,7 @@ def make_plan(document: Mapping[str, Any], wanted: Wanted, folder: Path, *, flat
     tasks = []
     names: list[str] = []
     for entry in entries:
-        name = native(entry.name).name
+        name = called(entry.name)
         names.append(name)
         name = name if names.count(name) == 1 else f"{name}-{names.count(name)}"
         tasks.append(_task(name, entry, launch, wanted, folder if flat else folder / name))
@@ -129,7 +129,7 @@ def _bare(name: str) -> str:
 
 def _task(name: str, entry: TaskEntry, launch: LaunchConfig, wanted: Wanted, folder: Path) -> PlannedTask:
     made: dict[str, Any] = {
-        "config": {"type": native(entry.name).task, "output_dir": str(folder), "params": {}},
+        "config": {"type": _type(entry.name), "output_dir": str(folder), "params": {}},
         "target": deepcopy(launch.target),
     }
     section = launch.evaluation
@@ -161,15 +161,15 @@ def _task(name: str, entry: TaskEntry, launch: LaunchConfig, wanted: Wanted, fol
     )
 
 
-def native(name: str) -> Entry:
-    """The native task that a name stands for. Raises ConfigurationError for any other."""
+def called(name: str) -> str:
+    """What a task is called in a run: a native one by its name, another harness's by that and the name."""
     entry = resolve(name).entry
-    if entry.harness != NATIVE:
-        raise ConfigurationError(
-            f"task {name!r} is {entry.qualified}, which {entry.harness} runs; start that yourself, with the URL of a "
-            "sidecar as its base URL"
-        )
-    return entry
+    return entry.name if entry.harness == NATIVE else entry.qualified
+
+
+def _type(name: str) -> str:
+    entry = resolve(name).entry
+    return entry.task if entry.harness == NATIVE else entry.qualified
 
 
 def _override(made: dict[str, Any], overrides: Mapping[str, Any]) -> None:

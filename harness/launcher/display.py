@@ -14,6 +14,8 @@ from harness.results import main_score
 
 Watch = Callable[[str, Tally], None]
 _LINES = 10
+_REQUESTS = 50
+"""Requests between two lines, where nobody knows how many there will be."""
 
 
 @contextmanager
@@ -36,7 +38,7 @@ def progress(console: Console) -> Iterator[Watch]:
         def show(label: str, tally: Tally) -> None:
             if label not in rows:
                 rows[label] = bar.add_task(label, total=None, facts="")
-            bar.update(rows[label], total=tally.total, completed=tally.done, facts=_facts(tally))
+            bar.update(rows[label], total=tally.total or None, completed=tally.done, facts=_facts(tally))
 
         yield show
 
@@ -67,7 +69,16 @@ def _facts(tally: Tally) -> str:
 
 
 def _lines(console: Console) -> Watch:
+    told: dict[str, int] = {}
+
     def show(label: str, tally: Tally) -> None:
+        if not tally.total:  # of another harness: only it knows
+            if tally.done >= told.get(label, 0) + _REQUESTS:
+                told[label] = tally.done
+                console.print(
+                    f"{label} {tally.done} requests, {_facts(tally)}", highlight=False, markup=False, soft_wrap=True
+                )
+            return
         step = max(1, tally.total // _LINES)
         if tally.done and (tally.done % step == 0 or tally.done == tally.total):
             left = (tally.total - tally.done) / tally.rate if tally.rate else 0

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from harness.errors import ConfigurationError, HarnessError
 
-FAILED, USAGE, INTERRUPTED = 1, 2, 130
+FAILED, USAGE, SPOILT, INTERRUPTED = 1, 2, 3, 130
 
 
 @contextmanager

@@ -73,11 +73,13 @@ def resolve(name: str) -> Choice:
     Raises ConfigurationError for a name that several harnesses have, with the choices, and for an unknown one, with the
     nearest.
     """
+    harness, dot, bare = name.partition(".")
+    if dot and harness in _document():
+        return _qualified(harness, bare)
     if name.endswith(_ENDINGS) or "/" in name:
         entry = _entry(find_task(name), name)
         return Choice(entry, f"{name}: the benchmark {entry.name!r} in that file")
-    harness, dot, bare = name.partition(".")
-    if dot and harness in harnesses():
+    if dot and harness == NATIVE:
         return _qualified(harness, bare)
     found = [entry for entry in catalog() if entry.name == name]
     native = [entry for entry in found if entry.harness == NATIVE]

@@ -176,7 +176,9 @@ def test_a_timeout_says_what_to_do(server, said, params, said_, message):
             r"types allows completions, but .* 'chat'",
         ),
         ({"required_capabilities": ["tools"]}, {}, "required_capabilities names 'tools', and nothing tests"),
-        ({"type": "lm-eval.hellaswag"}, {}, r"is lm-eval\.hellaswag, which evaluate"),
+        ({"type": "lm-eval.hellaswag"}, {}, r"'lm-eval\.hellaswag' needs an endpoint of type completions, not 'chat'"),
+        ({"type": "bfcl.parallel", "params": ConfigParams(top_p=0.5)}, {}, "bfcl cannot be told top_p"),
+        ({"type": "lm-eval.gsm8k", "params": ConfigParams(extra={"fewshot": 1})}, {}, "no option 'fewshot'"),
         (
             {},
             {"adapter_config": AdapterConfig(mode="client")},

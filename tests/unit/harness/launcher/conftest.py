@@ -2,7 +2,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from harness.launcher import runs
+from harness.launcher import runs, telling
 from harness.launcher.cli import run
 from harness.launcher.ls import ls_app
 
@@ -11,6 +11,8 @@ app.add_typer(ls_app, name="ls")
 app.command("run")(run)
 for name in ("status", "info", "logs", "kill", "resume", "rerun"):
     app.command(name)(getattr(runs, name))
+for name in ("report", "compare", "export"):
+    app.command(name)(getattr(telling, name))
 
 
 @pytest.fixture

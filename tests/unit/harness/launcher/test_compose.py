@@ -55,6 +55,13 @@ def test_a_directory_and_a_name_are_the_same_as_a_file(composed, tmp_path):
     assert compose(Source(name="run")) == document
 
 
+def test_the_other_ending_of_yaml_serves_too(composed, tmp_path):
+    document = composed()
+    (tmp_path / "run.yaml").rename(tmp_path / "other.yml")
+    assert compose(Source(file=tmp_path / "other.yml")) == document
+    assert compose(Source(tmp_path, "other.yml")) == document
+
+
 def test_no_configuration_is_the_defaults():
     assert compose(Source()) == {
         "execution": {"type": "local", "output_dir": "./evalside-results", "mode": "parallel", "parallelism": None},

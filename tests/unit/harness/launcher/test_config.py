@@ -112,11 +112,14 @@ def test_mistakes_name_key_value_and_way_out(document, message):
         plan(document, "smoke")
 
 
-def test_no_task_and_a_task_of_another_harness_are_errors():
+def test_no_task_is_an_error():
     with pytest.raises(ConfigurationError, match="no task; name one with -t TASK"):
         plan({})
-    with pytest.raises(ConfigurationError, match=r"task 'lm-eval.hellaswag' is lm-eval.hellaswag, which lm-eval runs"):
-        plan({}, "lm-eval.hellaswag")
+
+
+def test_a_task_of_another_harness_keeps_its_whole_name():
+    [task] = plan({"target": {"api_endpoint": {"url": "http://localhost:1"}}}, "lm-eval.hellaswag").tasks
+    assert (task.name, task.config.type) == ("lm-eval.hellaswag", "lm-eval.hellaswag")
 
 
 def test_flattened_keeps_lists_and_empty_maps():

@@ -5,6 +5,7 @@ import pytest
 
 from harness.api import EndpointType
 from harness.errors import ConfigurationError
+from harness.external.drivers import DRIVERS
 from harness.tasks import NAMES
 from harness.tasks.catalog import NATIVE, catalog, harnesses, missing, resolve
 from harness.tasks.needs import NEEDS
@@ -35,7 +36,7 @@ def test_every_entry_is_complete_and_its_own():
         assert set(entry.needs) <= set(NEEDS)
         assert json.dumps(entry.row())
         assert (entry.package == "") == (entry.harness == NATIVE)
-    assert {entry.harness for entry in entries} == set(harnesses())
+    assert {entry.harness for entry in entries} | {"command"} == set(harnesses()) == {NATIVE, *DRIVERS}
     assert [entry.name for entry in entries if entry.harness == NATIVE] == sorted(NAMES)
 
 
@@ -94,6 +95,8 @@ def test_what_only_a_harness_knows_is_asked_of_it():
     choice = resolve("lm-eval.cmmlu")
     assert (choice.listed, choice.entry.task, choice.entry.package) == (False, "cmmlu", "lm-eval[api]")
     assert "not in the catalogue" in choice.said
+    for name in ("inspect-ai.tasks/sums.py@sums", "command.mine", "command.of/mine.yaml"):
+        assert resolve(name).entry.qualified == name
 
 
 def test_a_file_is_found_by_name_and_by_path(local):

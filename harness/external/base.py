@@ -1,0 +1,144 @@
+"""What a driver is: how a foreign harness is called, and how its files are read."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from harness.api import ConfigParams, EndpointType, EvaluationResult, MetricResult, Score, ScoreStats
+from harness.errors import ConfigurationError, HarnessError
+from harness.strict import nearest
+
+Row = dict[str, Any]
+"""A record of `samples.jsonl`."""
+
+NO_KEY = "unused"
+"""What a harness gets for an API key where it insists on one: the sidecar holds the real one."""
+
+
+class OutputError(HarnessError):
+    """A harness ended well and left no results where they are expected, or not in the form that is known."""
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What a harness is asked to do.
+
+    `task` is the harness's own name of it, `base_url` ends with `/v1`, `folder` exists and is for the harness's files
+    alone. `options` are the task's `params.extra`.
+    """
+
+    task: str
+    base_url: str
+    model: str
+    kind: EndpointType
+    folder: Path
+    params: ConfigParams = field(default_factory=ConfigParams)
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def parallelism(self) -> int:
+        """Requests in flight."""
+        return self.params.parallelism or 4
+
+
+@dataclass(frozen=True)
+class Call:
+    """One command. `argv[0]` is a program of the environment, `env` is added to what the environment has."""
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+    cwd: Path | None = None
+
+
+class Outcome(NamedTuple):
+    """What came of it: scores in the common schema, and a row for each sample that the harness tells of."""
+
+    result: EvaluationResult
+    rows: list[Row]
+
+
+class Driver(Protocol):
+    """Runs one harness. `requirements` is what pip installs; `options` are the keys of `params.extra`, explained."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def requirements(self) -> tuple[str, ...]: ...
+
+    @property
+    def options(self) -> Mapping[str, str]: ...
+
+    def calls(self, ask: Ask) -> list[Call]:
+        """The commands, run one after another. Raises ConfigurationError for what the harness cannot do."""
+        ...
+
+    def outcome(self, ask: Ask) -> Outcome:
+        """What its files say. Raises OutputError."""
+        ...
+
+
+COMMON_OPTIONS: Mapping[str, str] = {
+    "python": "the Python of an environment that has the harness; null makes one",
+    "image": "a container image that has the harness, run with docker",
+    "args": "list of further arguments, as they are",
+    "env": "map of further environment variables",
+}
+"""Options of every driver, with their meaning."""
+
+
+def check_options(driver: Driver, options: Mapping[str, Any]) -> None:
+    """Raises ConfigurationError for an option that the driver does not take, or a common one of the wrong form."""
+    known = {**COMMON_OPTIONS, **driver.options}
+    for name in options:
+        if name not in known:
+            raise ConfigurationError(f"{driver.name} has no option {name!r}, as in params.extra{nearest(name, known)}")
+    if "python" in options and "image" in options:
+        raise ConfigurationError("params.extra has python and image; a harness runs in one of them")
+    arguments = options.get("args", [])
+    if not isinstance(arguments, list) or not all(isinstance(each, str) for each in arguments):
+        raise ConfigurationError(f"params.extra.args is {arguments!r}; it takes a list of strings")
+    variables = options.get("env", {})
+    if not isinstance(variables, dict) or not all(isinstance(each, str) for each in variables.values()):
+        raise ConfigurationError(f"params.extra.env is {variables!r}; it takes a map of strings")
+
+
+def refuse_params(driver: str, params: ConfigParams, names: tuple[str, ...]) -> None:
+    """Raises ConfigurationError for a parameter that the harness cannot be told: none is dropped silently."""
+    for name in names:
+        if getattr(params, name) is not None:
+            raise ConfigurationError(f"{driver} cannot be told {name}; leave it out, or pass it in params.extra.args")
+
+
+def score(value: float, stderr: float | None = None, count: int | None = None) -> Score:
+    """One number of a harness, with what it says of its spread."""
+    return Score(value=value, stats=ScoreStats(stderr=stderr, count=count))
+
+
+def metric(name: str, value: float, stderr: float | None = None, count: int | None = None) -> MetricResult:
+    """A metric that has one score, of the same name."""
+    return MetricResult(scores={name: score(value, stderr, count)})
+
+
+def sample_row(id_: str, score_name: str, scores: Mapping[str, float], **fields: Any) -> Row:
+    """A row with what the harness tells and null for the rest. Its score is the one named `score_name`."""
+    empty: Row = dict.fromkeys(
+        ("query", "generation", "answer", "num_prompt_tokens", "num_generated_tokens", "finish_reason", "cache")
+    )
+    row = {
+        "id": id_,
+        "sub_query_id": 0,
+        **empty,
+        "ground_truth": [],
+        "score": scores.get(score_name),
+        "score_name": score_name,
+        "exchange_id": None,
+        "latency_ms": 0.0,
+        "attempts": 1,
+        "error": None,
+        "group": "",
+        "scores": dict(scores),
+        "unparsed": [],
+    }
+    return row | {"query": ""} | fields

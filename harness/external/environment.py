@@ -1,0 +1,128 @@
+"""Where a foreign harness is installed: an environment made for it, one that the user names, or a container image."""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import venv
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from harness.errors import ConfigurationError, StartError
+from harness.external.base import Ask, Call, Driver
+
+_DONE = ".evalside-installed"
+_PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "SSL_CERT_FILE", "HF_HOME", "HF_TOKEN", "HF_ENDPOINT")
+"""Variables of ours that a harness gets. No key of the model server is among them: the sidecar has that."""
+
+
+class Environment(Protocol):
+    """Where commands run."""
+
+    def command(self, call: Call, folder: Path) -> tuple[list[str], dict[str, str]]:
+        """The whole command line and environment of a call whose files go to `folder`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Programs:
+    """A folder of programs, or None for those on PATH."""
+
+    folder: Path | None
+
+    def command(self, call: Call, folder: Path) -> tuple[list[str], dict[str, str]]:
+        """The program of that folder, which comes first on its PATH, too."""
+        env = {name: os.environ[name] for name in _PASSED_ON if name in os.environ} | dict(call.env)
+        program, *rest = call.argv
+        if self.folder is not None:
+            env["PATH"] = f"{self.folder}{os.pathsep}{env.get('PATH', os.defpath)}"
+        found = shutil.which(program, path=env.get("PATH"))
+        if found is None:
+            where = "on PATH" if self.folder is None else f"in {self.folder}"
+            raise ConfigurationError(f"there is no program {program!r} {where}; install it, or name it by its path")
+        return [found, *rest], env
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A container image, run with docker on the host's network, as the user who runs us."""
+
+    name: str
+
+    def command(self, call: Call, folder: Path) -> tuple[list[str], dict[str, str]]:
+        """`docker run`, with the folder at the same path inside."""
+        argv = ["docker", "run", "--rm", "--network", "host", "--user", f"{os.getuid()}:{os.getgid()}"]
+        places = {folder.resolve(), *([call.cwd.resolve()] if call.cwd is not None else [])}
+        for place in sorted(places):
+            argv += ["--volume", f"{place}:{place}"]
+        argv += ["--workdir", str((call.cwd or folder).resolve())]
+        for name in call.env:
+            argv += ["--env", name]  # the value comes from docker's own environment, so no list of processes shows it
+        own = {name: os.environ[name] for name in ("PATH", "HOME", "DOCKER_HOST") if name in os.environ}
+        return [*argv, self.name, *call.argv], own | dict(call.env)
+
+
+def find_environment(driver: Driver, ask: Ask, log: Path) -> Environment:
+    """The environment for a driver, made where there is none; pip's output goes to `log`.
+
+    Raises ConfigurationError if the one that the user names is none, StartError if it cannot be made.
+    """
+    if ask.options.get("image") is not None:
+        return Image(str(ask.options["image"]))
+    named = ask.options.get("python")
+    if named is not None:
+        path = Path(named).expanduser()
+        if not os.access(path, os.X_OK) or path.is_dir():
+            raise ConfigurationError(f"params.extra.python is {str(named)!r}, which is no Python that can be run")
+        return Programs(path.absolute().parent)
+    requirements = tuple(ask.options.get("requirements") or driver.requirements)
+    return Programs(None) if not requirements else Programs(made(driver.name, requirements, log))
+
+
+def cache_root() -> Path:
+    """The folder of all environments: below XDG_CACHE_HOME, else ~/.cache."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "evalside" / "harnesses"
+
+
+def made(name: str, requirements: Sequence[str], log: Path) -> Path:
+    """The programs of an environment with these requirements: made once for each set of them and version of Python.
+
+    Two processes that want the same one wait for each other. Raises StartError with the end of pip's output.
+    """
+    said = "\n".join([*requirements, sys.version])
+    root = cache_root() / f"{name}-{hashlib.sha256(said.encode()).hexdigest()[:12]}"
+    programs = root / "bin"
+    with _locked(root.with_suffix(".lock")):
+        if (root / _DONE).exists():
+            return programs
+        shutil.rmtree(root, ignore_errors=True)  # one that was cut off
+        venv.create(root, with_pip=True, symlinks=True)
+        _install(programs / "python", requirements, log)
+        (root / _DONE).touch()
+    return programs
+
+
+def _install(python: Path, requirements: Sequence[str], log: Path) -> None:
+    argv = [str(python), "-m", "pip", "install", "--disable-pip-version-check", "--no-input", *requirements]
+    with log.open("wb") as out:
+        done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, check=False)  # noqa: S603 - ours
+    if done.returncode:
+        end = "\n".join(f"  | {line}" for line in log.read_text(errors="replace").splitlines()[-10:])
+        raise StartError(
+            f"cannot install {', '.join(requirements)}; name an environment that has it in params.extra.python\n"
+            f"The end of pip's output, {log}:\n{end}"
+        )
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # held while the environment is made, and by nobody who only uses it
+        yield

@@ -1,0 +1,65 @@
+"""The forms of bfcl-eval 2026.3.23."""
+
+import pytest
+
+from harness.api import EndpointType
+from harness.errors import ConfigurationError
+from harness.external.base import OutputError
+from harness.external.bfcl import ENTRY, Bfcl
+from tests.unit.harness.external.asking import make_ask, write
+
+
+def test_generation_and_checker_get_the_endpoints_model(tmp_path):
+    ask = make_ask(tmp_path, "simple_python+parallel", limit_samples=3, temperature=0.0, parallelism=2)
+    generate, evaluate = Bfcl().calls(ask)
+    common = ("python", str(ENTRY.resolve()), "chat", "org/m", "simple_python+parallel", "3")
+    assert generate.argv == (*common, "generate", "--num-threads", "2", "--temperature", "0.0")
+    assert evaluate.argv == (*common, "evaluate")
+    assert generate.env["BFCL_PROJECT_ROOT"] == str(tmp_path)
+    assert ENTRY.is_file()
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"kind": EndpointType.COMPLETIONS}, "'completions'"),
+        ({"options": {"handler": "x"}}, "it takes chat, responses, prompt"),
+        ({"limit_samples": 0.5}, "is a share"),
+        ({"top_p": 0.5}, "cannot be told top_p"),
+    ],
+)
+def test_what_it_cannot_do_is_refused(tmp_path, fields, said):
+    with pytest.raises(ConfigurationError, match=said):
+        Bfcl().calls(make_ask(tmp_path, "parallel", **fields))
+
+
+def files(tmp_path, category, accuracy, correct, total, *failures):
+    heading = {"accuracy": accuracy, "correct_count": correct, "total_count": total}
+    write(tmp_path / "score" / "m" / "non_live" / f"BFCL_v4_{category}_score.json", heading, *failures)
+    results = [
+        {"id": f"{category}_{n}", "result": [{"f": "{}"}], "input_token_count": 5, "output_token_count": [1]}
+        for n in range(total)
+    ]
+    write(tmp_path / "result" / "m" / "non_live" / f"BFCL_v4_{category}_result.json", *results)
+
+
+def test_categories_and_the_whole_are_scored(tmp_path):
+    files(tmp_path, "simple_python", 0.5, 1, 2, {"id": "simple_python_0", "possible_answer": [{"f": {}}]})
+    files(tmp_path, "parallel", 1.0, 2, 2)
+    result, rows = Bfcl().outcome(make_ask(tmp_path, "simple_python+parallel"))
+    scores = {name: task.metrics["accuracy"].scores["accuracy"].value for name, task in result.tasks.items()}
+    assert scores == {"simple_python+parallel": 0.75, "parallel": 1.0, "simple_python": 0.5}
+    by_id = {row["id"]: row for row in rows}
+    assert (by_id["simple_python_0"]["score"], by_id["simple_python_1"]["score"]) == (0.0, 1.0)
+    assert by_id["simple_python_0"]["ground_truth"] == ['[{"f": {}}]']
+    assert (by_id["parallel_1"]["num_prompt_tokens"], by_id["parallel_1"]["num_generated_tokens"]) == (5, None)
+
+
+def test_one_category_is_not_told_twice(tmp_path):
+    files(tmp_path, "parallel", 1.0, 2, 2)
+    assert list(Bfcl().outcome(make_ask(tmp_path, "parallel")).result.tasks) == ["parallel"]
+
+
+def test_a_missing_score_is_an_error(tmp_path):
+    with pytest.raises(OutputError, match="left no score"):
+        Bfcl().outcome(make_ask(tmp_path, "parallel"))

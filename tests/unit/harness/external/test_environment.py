@@ -1,0 +1,103 @@
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from harness.errors import ConfigurationError, StartError
+from harness.external import environment
+from harness.external.base import Call
+from harness.external.command import Command
+from harness.external.environment import Image, Programs, find_environment, made
+from tests.unit.harness.external.asking import make_ask
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def test_programs_of_a_folder_come_first_and_no_key_of_ours_is_passed_on(tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    program = tmp_path / "bin" / "x"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    argv, env = Programs(program.parent).command(Call(("x", "a"), {"A": "1"}), tmp_path)
+    assert argv == [str(program), "a"]
+    assert env["PATH"].startswith(f"{program.parent}:")
+    assert env["A"] == "1"
+    assert "OPENAI_API_KEY" not in env
+
+
+def test_a_program_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(ConfigurationError, match=f"no program 'x' in {tmp_path}"):
+        Programs(tmp_path).command(Call(("x",)), tmp_path)
+    with pytest.raises(ConfigurationError, match="no program 'no-such-program-here' on PATH"):
+        Programs(None).command(Call(("no-such-program-here",)), tmp_path)
+
+
+def test_an_image_sees_the_folders_at_their_own_place_and_no_value_is_in_its_arguments(tmp_path):
+    argv, env = Image("img:1").command(Call(("x", "a"), {"KEY": "value"}, tmp_path / "data"), tmp_path / "out")
+    text = " ".join(argv)
+    assert text.startswith("docker run --rm --network host")
+    assert f"--volume {tmp_path}/data:{tmp_path}/data --volume {tmp_path}/out:{tmp_path}/out" in text
+    assert f"--workdir {tmp_path}/data" in text
+    assert text.endswith("img:1 x a")
+    assert "value" not in text
+    assert env["KEY"] == "value"
+
+
+def test_the_user_names_a_python_or_an_image(tmp_path):
+    log = tmp_path / "log"
+    named = make_ask(tmp_path, "t", options={"python": sys.executable})
+    assert find_environment(Command(), named, log) == Programs(Path(sys.executable).parent)
+    assert find_environment(Command(), make_ask(tmp_path, "t", options={"image": "i"}), log) == Image("i")
+    assert find_environment(Command(), make_ask(tmp_path, "t"), log) == Programs(None)
+    for wrong in (tmp_path, tmp_path / "none"):
+        with pytest.raises(ConfigurationError, match="no Python that can be run"):
+            find_environment(Command(), make_ask(tmp_path, "t", options={"python": str(wrong)}), log)
+
+
+def test_an_environment_is_made_once_by_whoever_comes_first(tmp_path):
+    """`pip` is in every new environment, so that this needs no network."""
+    found, options = [], {"requirements": ["pip"]}
+    ask = make_ask(tmp_path, "t", options=options)
+
+    def make(number):
+        found.append(find_environment(Command(), ask, tmp_path / f"{number}.log"))
+
+    threads = [threading.Thread(target=make, args=(number,)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found[0] == found[1]
+    assert isinstance(found[0], Programs)
+    assert found[0].folder is not None
+    assert len(list(tmp_path.glob("?.log"))) == 1  # pip ran once
+    python = found[0].folder / "python"
+    said = subprocess.run([python, "-c", "import sys; print(sys.prefix)"], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == str(found[0].folder.parent)
+
+
+def test_one_that_was_cut_off_is_made_anew(tmp_path, monkeypatch):
+    installed = []
+    monkeypatch.setattr(environment, "_install", lambda *args: installed.append(args))
+    monkeypatch.setattr("venv.create", lambda root, **_: root.mkdir())
+    programs = made("x", ["a==1"], tmp_path / "log")
+    (programs.parent / environment._DONE).unlink()
+    (programs.parent / "left-over").touch()
+    assert made("x", ["a==1"], tmp_path / "log") == programs
+    assert not (programs.parent / "left-over").exists()
+    assert len(installed) == 2
+    assert made("x", ["a==2"], tmp_path / "log") != programs
+
+
+def test_what_cannot_be_installed_is_an_error_with_pips_own_words(tmp_path):
+    fake = tmp_path / "fake-python"
+    fake.write_text("#!/bin/sh\necho no such distribution; exit 1\n")
+    fake.chmod(0o755)
+    with pytest.raises(StartError, match=r"cannot install a==1; name an environment[\s\S]*no such distribution"):
+        environment._install(fake, ["a==1"], tmp_path / "log")
