@@ -44,8 +44,7 @@ e2e: $(VENV)/.dev $(VENV)/.demo $(LM_EVAL_VENV)/.installed $(INSPECT_VENV)/.inst
 
 transformers: $(TRANSFORMERS_VENV)/.installed ## Install `transformers serve` on CPU (1 GB) for the tests that need it; pip has to find torch's CPU wheels
 
-bench: $(VENV)/.dev ## Measure the cost of the sidecar (needs wrk)
-	@command -v wrk >/dev/null || echo 'make bench: wrk is not installed; with Debian: apt-get install wrk' >&2
+bench: $(VENV)/.dev ## Measure the cost of the sidecar (needs wrk, takes nginx where it is installed)
 	@$(BIN)/python -m tests.bench $(ARGS)
 
 lint: $(VENV)/.dev ## Check style, types, the layers of imports and the Docker files

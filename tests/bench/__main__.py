@@ -1,114 +1,124 @@
-"""`make bench`: what the sidecar costs beside the bare model server and a bare relay, and what a full store costs."""
+"""`make bench`: the sidecar beside the bare model server, nginx, and a bare relay."""
+
+from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
-from statistics import median
+from typing import Any
 
-from rich.console import Console
-from rich.table import Table
+from tests.bench import cores, gates, load, paced, report, servers, store, transports, usage, workloads
+from tests.bench.servers import Server
+from tests.bench.workloads import Workload
 
-from harness.api import ApiEndpoint
-from harness.proxy_process import Sidecar
-from tests.bench import load, store, transports
-
-PIPELINES: dict[str, list[object] | None] = {"bare relay": [], "default pipeline": None}
+Rounds = dict[str, dict[str, dict[str, list[float]]]]
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5, help="alternating rounds; medians are reported (5)")
-    parser.add_argument("--seconds", type=int, default=3, help="length of one measurement (3)")
-    parser.add_argument("--connections", type=int, default=32, help="concurrent connections (32)")
-    parser.add_argument("--json", type=Path, help="write every measurement to this file")
-    options = parser.parse_args()
+    """Measure, report, and return 1 where a gate fails."""
+    options = _options()
     if shutil.which("wrk") is None:
         print("make bench needs wrk, a compiled load generator; with Debian: apt-get install wrk", file=sys.stderr)
         return 1
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="evalside-bench-")))
-        upstream = stack.enter_context(_upstream())
-        urls = {"direct": upstream}
-        for name, interceptors in PIPELINES.items():
-            config = {} if interceptors is None else {"adapter_config": {"interceptors": interceptors}}
-            sidecar = Sidecar(
-                ApiEndpoint.model_validate({"url": f"{upstream}/v1", **config}),
-                log_path=folder / f"{name}.log",
-                store=folder / name / "evalside.db",
-            )
-            urls[name] = stack.enter_context(sidecar).url
-        rates = _rates(urls, folder, options)
-        costs = transports.measure(upstream, rounds=options.rounds)
-        hits = store.measure(
-            upstream, folder, rounds=options.rounds, seconds=options.seconds, connections=options.connections
-        )
-    _report(rates, costs, hits)
+    if not servers.has_nginx():
+        print("nginx is not installed, so nothing is compared with it; with Debian: apt-get install nginx-light")
+    found: dict[str, Any] = {"conditions": report.conditions(), "usage": {}, "clients": {}, "store": {}}
+    with tempfile.TemporaryDirectory(prefix="evalside-bench-") as folder:
+        found["workloads"] = _measure(options, Path(folder), found)
+    report.show(found)
     if options.json is not None:
-        found = {"requests_per_second": rates, "transport_cpu_us": costs, "hits_per_second": hits}
-        options.json.write_text(json.dumps(found, indent=2))
-    return 0
+        report.write(found, options.json)
+    return 0 if all(item.passed for item in gates.judged(found["workloads"], cores=os.cpu_count() or 1)) else 1
 
 
-@contextmanager
-def _upstream() -> Iterator[str]:
-    process = subprocess.Popen([sys.executable, "-m", "tests.bench.upstream"], stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        yield process.stdout.readline().strip()
-    finally:
-        process.terminate()
-        process.wait()
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5, help="alternating rounds; medians are reported (5)")
+    parser.add_argument("--seconds", type=int, default=3, help="length of one measurement (3)")
+    parser.add_argument("--only", action="append", choices=workloads.NAMES, help="measure this workload; repeatable")
+    parser.add_argument("--json", type=Path, help="write every measurement to this file")
+    options = parser.parse_args()
+    options.only = options.only or workloads.NAMES
+    return options
 
 
-def _rates(urls: dict[str, str], folder: Path, options: argparse.Namespace) -> dict[str, dict[str, list[float]]]:
-    rates: dict[str, dict[str, list[float]]] = {"unique requests": {}, "the same request": {}}
-    for number in range(options.rounds):
-        for workload, by_server in rates.items():
-            for name, url in urls.items():
-                found = load.run(
-                    url,
-                    folder,
-                    load.Asking(f"{os.getpid()}-{number}", cycle=None if workload == "unique requests" else 1),
-                    seconds=options.seconds,
-                    connections=options.connections,
-                )
-                if found.errors:
-                    raise SystemExit(f"{name}: {found.errors} answers were not 200; the measurement is void")
-                by_server.setdefault(name, []).append(found.per_second)
-    return rates
+def _measure(options: argparse.Namespace, folder: Path, found: dict[str, Any]) -> Rounds:
+    rounds: Rounds = {}
+    with ExitStack() as stack:
+        upstream = stack.enter_context(servers.upstream())
+        compared = [upstream]
+        if servers.has_nginx():
+            compared.append(stack.enter_context(servers.nginx(upstream.url, folder / "nginx")))
+        relay = servers.sidecar(servers.RELAY, upstream.url, folder / "relay", interceptors=[])
+        compared.append(stack.enter_context(relay))
+        compared.append(stack.enter_context(servers.sidecar(servers.DEFAULT, upstream.url, folder / "default")))
+        before = {server.name: usage.of(server.pid) for server in compared}
+        chosen = [workload for workload in workloads.WORKLOADS if workload.name in options.only]
+        _compare(compared, chosen, folder, options, rounds)
+        if workloads.PACED in options.only:
+            _compare_streams(compared, options, rounds)
+        found["usage"] = {server.name: (before[server.name], usage.of(server.pid)) for server in compared}
+    with ExitStack() as stack:  # anew, so that nobody's memory or caches are full
+        upstream = stack.enter_context(servers.upstream())
+        if workloads.CLIENTS in options.only:
+            found["clients"] = transports.measure(upstream.url, rounds=options.rounds)
+        if workloads.FULL_STORE in options.only:
+            found["store"] = store.measure(upstream.url, folder, rounds=options.rounds, seconds=options.seconds)
+        if workloads.WORKERS in options.only:
+            _compare_workers(upstream, folder, options, rounds)
+    return rounds
 
 
-def _report(
-    rates: dict[str, dict[str, list[float]]], costs: dict[int, dict[str, list[float]]], hits: dict[str, list[float]]
+def _compare(
+    compared: list[Server], chosen: list[Workload], folder: Path, options: argparse.Namespace, rounds: Rounds
 ) -> None:
-    console = Console(width=110)
-    columns = ("workload", "server", "of direct", "of the bare relay", "spread of the rounds")
-    table = Table(*columns, title="Throughput, median")
-    for workload, by_server in rates.items():
-        direct, relay = median(by_server["direct"]), median(by_server["bare relay"])
-        for name, values in by_server.items():
-            middle = median(values)
-            spread = f"{min(values) / middle:.2f} to {max(values) / middle:.2f}"
-            table.add_row(workload, name, f"{middle / direct:.3f}", f"{middle / relay:.2f}", spread)
-    console.print(table)
-    table = Table("concurrent requests", "CPU of httpx's pool / CPU of ours", "per round", title="The upstream client")
-    for concurrency, times in costs.items():
-        ratios = [theirs / ours for theirs, ours in zip(times["httpx"], times["aiohttp"], strict=True)]
-        table.add_row(str(concurrency), f"{median(ratios):.1f}", f"{min(ratios):.1f} to {max(ratios):.1f}")
-    console.print(table)
-    ratios = [full / empty for full, empty in zip(hits[store.FULL], hits[store.EMPTY], strict=True)]
-    console.print(
-        f"Hits from a store of {store.FULL} are {median(ratios):.3f} times as fast as from an {store.EMPTY}"
-        f" ({min(ratios):.3f} to {max(ratios):.3f} in {len(ratios)} rounds)."
-    )
+    """Measure every server in every round, each time in another order."""
+    for workload in chosen:
+        for number in range(-1, options.rounds):  # the first warms up and does not count
+            shift = number % len(compared)
+            for server in compared[shift:] + compared[:shift]:
+                before = usage.of(server.pid)
+                salt = f"{os.getpid()}-{number}" if workload.cycle is None else f"{os.getpid()}"
+                seconds = options.seconds if number >= 0 else 1
+                found = load.run(server.url, folder, workload, salt=salt, seconds=seconds)
+                cpu = (usage.of(server.pid).cpu_s - before.cpu_s) / found.requests * 1e6
+                if number >= 0:
+                    values = {"per_second": found.per_second, "p50_ms": found.p50_ms, "cpu_us": cpu}
+                    _note(rounds, workload.name, server.name, values)
+            if number >= 0 and workload.ideal is not None:
+                _note(rounds, workload.name, gates.IDEAL, {"per_second": workload.ideal})
+
+
+def _compare_streams(compared: list[Server], options: argparse.Namespace, rounds: Rounds) -> None:
+    for number in range(options.rounds):
+        shift = number % len(compared)
+        for server in compared[shift:] + compared[:shift]:
+            found = paced.measure(server.url, salt=f"{os.getpid()}-{number}")
+            _note(rounds, workloads.PACED, server.name, found._asdict())
+
+
+def _compare_workers(upstream: Server, folder: Path, options: argparse.Namespace, rounds: Rounds) -> None:
+    with ExitStack() as stack:
+        compared = [
+            stack.enter_context(servers.sidecar(name, upstream.url, folder / name, workers=workers, on=cores.ALL))
+            for name, workers in ((servers.ONE_WORKER, 1), (servers.TWO_WORKERS, 2))
+        ]
+        found: Rounds = {}
+        _compare(compared, [workloads.UNIQUE], folder, options, found)
+        rounds[workloads.WORKERS] = found[workloads.UNIQUE.name]
+
+
+def _note(rounds: Rounds, workload: str, server: str, values: dict[str, float]) -> None:
+    for metric, value in values.items():
+        rounds.setdefault(workload, {}).setdefault(metric, {}).setdefault(server, []).append(value)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except load.Void as error:
+        sys.exit(f"make bench: {error}")

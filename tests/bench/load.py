@@ -1,33 +1,26 @@
 """Load from wrk: a compiled generator, because a Python client would hide the differences."""
 
+from __future__ import annotations
+
 import re
 import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
-_TEXT = "word " * 180
-_BODY = '{"model":"mock-model","temperature":0,"max_tokens":16,"messages":[{"role":"user","content":"TAG TEXT"}]}'
+from tests.bench import cores
+from tests.bench.workloads import Workload
+
 _SCRIPT = """
 local counter = 0
-local thread_number = 0
-function setup(thread) thread:set("id", thread_number); thread_number = thread_number + 1 end
 wrk.method = "POST"
 wrk.headers["Content-Type"] = "application/json"
+wrk.headers["Authorization"] = "Bearer unused"
 request = function()
   counter = counter + 1
-  local tag = SALT
-  if CYCLE then tag = tag .. "-" .. (counter % CYCLE) else tag = tag .. "-" .. id .. "-" .. counter end
-  return wrk.format("POST", PATH, nil, BEFORE .. tag .. AFTER)
+  return wrk.format("POST", "/v1/chat/completions", nil, BEFORE .. (CYCLE and counter % CYCLE or counter) .. AFTER)
 end
 """
-
-
-class Asking(NamedTuple):
-    """What is asked: `cycle` requests over and over, None for one that was never asked after the other."""
-
-    salt: str
-    """Keeps requests apart from those of another measurement."""
-    cycle: int | None = None
+_UNITS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
 
 
 class Load(NamedTuple):
@@ -35,32 +28,40 @@ class Load(NamedTuple):
 
     per_second: float
     p50_ms: float
-    errors: int
+    requests: int
 
 
-def body(tag: str) -> str:
-    """Return a chat request of about 1 kB; those with another tag are other requests."""
-    return _BODY.replace("TAG", tag).replace("TEXT", _TEXT)
+class Void(Exception):
+    """The measurement says nothing: answers were errors, or none came."""
 
 
-def run(url: str, folder: Path, asking: Asking, *, seconds: int, connections: int) -> Load:
-    """Return the rate of chat requests of about 1 kB at `url`."""
+def body(workload: Workload, salt: str, number: int | str) -> str:
+    """Return a chat request; those with another salt or number are other requests."""
+    text = "word " * (workload.prompt // 5)
+    stream = '"stream":true,' if workload.stream else ""
+    return (
+        f'{{"model":"{workload.model}","temperature":0,"max_tokens":16,{stream}'
+        f'"messages":[{{"role":"user","content":"{salt}-{number} {text}"}}]}}'
+    )
+
+
+def run(url: str, folder: Path, workload: Workload, *, salt: str, seconds: int) -> Load:
+    """Return the rate at which `url` answers the workload's requests.
+
+    Raises:
+        Void: answers were not 200, connections broke, or nothing came.
+    """
     script = folder / "load.lua"
-    before, after = body("\0").split("\0")
-    settings = {
-        "BEFORE": f"[[{before}]]",
-        "AFTER": f"[[{after}]]",
-        "SALT": f'"{asking.salt}"',
-        "PATH": '"/v1/chat/completions"',
-        "CYCLE": "nil" if asking.cycle is None else str(asking.cycle),
-    }
-    script.write_text("".join(f"{name} = {value}\n" for name, value in settings.items()) + _SCRIPT)
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", str(script), url]
-    out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    before, after = body(workload, salt, "\0").split("\0")
+    cycle = "false" if workload.cycle is None else str(workload.cycle)
+    script.write_text(f"BEFORE = [[{before}]]\nAFTER = [[{after}]]\nCYCLE = {cycle}\n{_SCRIPT}")
+    command = ["wrk", "-t1", f"-c{workload.connections}", f"-d{seconds}s", "--timeout", "30s", "--latency"]
+    with cores.on(cores.OTHERS):
+        out = subprocess.run([*command, "-s", str(script), url], capture_output=True, text=True, check=True).stdout
     rate = re.search(r"Requests/sec:\s+([\d.]+)", out)
     p50 = re.search(r"50%\s+([\d.]+)(us|ms|s)", out)
-    assert rate, out
-    assert p50, out
-    failed = re.search(r"Non-2xx or 3xx responses: (\d+)", out)
-    scale = {"us": 0.001, "ms": 1.0, "s": 1000.0}[p50[2]]
-    return Load(float(rate[1]), float(p50[1]) * scale, int(failed[1]) if failed else 0)
+    count = re.search(r"(\d+) requests in", out)
+    wrong = re.search(r"Non-2xx or 3xx responses: \d+|Socket errors: .*", out)
+    if not (rate and p50 and count and float(rate[1]) > 0) or wrong:
+        raise Void(f"{workload.name} at {url}: {wrong[0] if wrong else out}")
+    return Load(float(rate[1]), float(p50[1]) * _UNITS[p50[2]], int(count[1]))

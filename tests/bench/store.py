@@ -8,38 +8,34 @@ from pathlib import Path
 
 import httpx
 
-from harness.api import ApiEndpoint
-from harness.proxy_process import Sidecar
 from proxy.store.base import POOLED, EntryKey, StoredResponse
 from proxy.store.rows import write_response
 from proxy.store.sqlite import SqliteStore
-from tests.bench import load
+from tests.bench import load, servers
+from tests.bench.workloads import Workload
 
 ENTRIES = 1_000_000
 ASKED = 2_000
 """Different requests of the measurement: their entries lie all over the store, as their keys do."""
 EMPTY, FULL = "empty store", "1,000,000 entries"
+_HITS = Workload("hits of many", cycle=ASKED)
+_SALT = "hit"
 
 
-def measure(upstream: str, folder: Path, *, rounds: int, seconds: int, connections: int) -> dict[str, list[float]]:
+def measure(upstream: str, folder: Path, *, rounds: int, seconds: int) -> dict[str, list[float]]:
     """Return hits a second by store, one value for each round; the rounds take turns in who comes first."""
     rates: dict[str, list[float]] = {EMPTY: [], FULL: []}
     with ExitStack() as stack:
         urls = {}
         for number, name in enumerate(rates):
-            store = folder / f"store-{number}" / "evalside.db"
+            place = folder / f"store-{number}"
             if name == FULL:
-                fill(store)
-            sidecar = Sidecar(ApiEndpoint(url=f"{upstream}/v1"), log_path=folder / f"store-{number}.log", store=store)
-            urls[name] = stack.enter_context(sidecar).url
+                fill(place / "evalside.db")
+            urls[name] = stack.enter_context(servers.sidecar(name, upstream, place)).url
             _have_all_kept(urls[name])
         for number in range(rounds):
             for name in (EMPTY, FULL) if number % 2 else (FULL, EMPTY):
-                asking = load.Asking("hit", cycle=ASKED)
-                found = load.run(urls[name], folder, asking, seconds=seconds, connections=connections)
-                if found.errors:
-                    raise SystemExit(f"{name}: {found.errors} answers were not 200; the measurement is void")
-                rates[name].append(found.per_second)
+                rates[name].append(load.run(urls[name], folder, _HITS, salt=_SALT, seconds=seconds).per_second)
     return rates
 
 
@@ -79,7 +75,7 @@ def _have_all_kept(url: str) -> None:
     with httpx.Client(trust_env=False, timeout=60) as client:
         for state in ("miss", "hit"):
             for number in range(ASKED):
-                body = load.body(f"hit-{number}")
+                body = load.body(_HITS, _SALT, number)
                 answer = client.post(f"{url}/v1/chat/completions", content=body, headers=headers)
                 if answer.headers.get("x-evalside-cache") != state:
                     raise SystemExit(f"{url}: no {state}, but {answer.status_code} {answer.headers}")

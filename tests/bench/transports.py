@@ -7,7 +7,7 @@ import httpx
 
 from proxy.upstream.transport import AiohttpTransport
 
-BODY = b'{"model":"mock-model","messages":[{"role":"user","content":"' + b"word " * 180 + b'"}]}'
+BODY = b'{"model":"plain","messages":[{"role":"user","content":"' + b"word " * 180 + b'"}]}'
 
 
 async def _cpu_per_request(transport: httpx.AsyncBaseTransport, url: str, concurrency: int, requests: int) -> float:
@@ -28,11 +28,11 @@ async def _cpu_per_request(transport: httpx.AsyncBaseTransport, url: str, concur
         return (time.process_time() - started) / requests * 1e6
 
 
-def measure(url: str, *, rounds: int, requests: int = 1500) -> dict[int, dict[str, list[float]]]:
+def measure(url: str, *, rounds: int, requests: int = 1500) -> dict[str, dict[str, list[float]]]:
     """Return CPU microseconds a request, by concurrency and transport, one value for each round, rounds alternating."""
-    found: dict[int, dict[str, list[float]]] = {}
+    found: dict[str, dict[str, list[float]]] = {}
     for concurrency in (1, 16, 64):
-        times = found.setdefault(concurrency, {"httpx": [], "aiohttp": []})
+        times = found.setdefault(str(concurrency), {"httpx": [], "aiohttp": []})
         for _ in range(rounds):
             limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
             pool = httpx.AsyncHTTPTransport(limits=limits)
