@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 import os
 import time
@@ -279,7 +278,9 @@ class Exchange:
 
         With `ends_with_this` it may not: what is opened for it is this one's.
         """
-        other = copy.copy(self)
+        other = Exchange.__new__(Exchange)
+        for name in _SHARED_BY_FORKS:
+            setattr(other, name, getattr(self, name))
         other._facts = dict(self._facts)  # noqa: SLF001 - it is one of us
         other._opened = self._opened if ends_with_this else []  # noqa: SLF001
         return other
@@ -304,3 +305,6 @@ class Exchange:
     def get(self, kind: type[T]) -> T | None:
         """Return the fact of this type, None where nobody left one."""
         return self._facts.get(kind)
+
+
+_SHARED_BY_FORKS = tuple(name for name in Exchange.__slots__ if name not in {"_facts", "_opened"})

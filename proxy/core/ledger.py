@@ -93,9 +93,10 @@ class Ledger:
         Raises:
             ChangeRefused: something does, and `strict` forbids it.
         """
-        before, now = self._request, _request_state(request)
-        self._request = now
-        if before != now or request.body.touched:
+        before = self._request
+        line, headers = (request.method, request.path, request.query), request.headers
+        if line != before.line or headers != before.headers or request.body is not before.body or request.body.touched:
+            now = self._request = _State(line, list(headers), request.body)
             self._enter(interceptor, "request", _changes(("method", "path", "query"), before, now), strict=strict)
         self._reasons.clear()
 
@@ -109,16 +110,17 @@ class Ledger:
         Raises:
             ChangeRefused: something does, and `strict` forbids it.
         """
-        before, now = self._answer, _answer_state(response)
-        self._answer = now
-        body = response.body
+        before, body = self._answer, response.body
         if isinstance(body, ByteStream):
             if body not in self._streams:
                 self._streams.append(body)
             if strict:
                 body.forbid_changes(interceptor)
         # Without a `before` the interceptor answered by itself: it changed nobody's answer.
-        if before is not None and (before != now or (not isinstance(body, ByteStream) and body.touched)):
+        if before is None:
+            self._answer = _answer_state(response)
+        elif _differs(before, response):
+            now = self._answer = _answer_state(response)
             self._enter(interceptor, "answer", _changes(("status",), before, now), strict=strict)
         self._reasons.clear()
 
@@ -143,6 +145,13 @@ class _State(NamedTuple):
 
 def _request_state(request: Request) -> _State:
     return _State((request.method, request.path, request.query), list(request.headers), request.body)
+
+
+def _differs(before: _State, response: Response) -> bool:
+    body = response.body
+    if body is not before.body or response.headers != before.headers or (response.status,) != before.line:
+        return True
+    return not isinstance(body, ByteStream) and body.touched
 
 
 def _answer_state(response: Response) -> _State:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote_plus, unquote_plus, urlsplit
 
@@ -17,12 +18,27 @@ SECRET_NAME = re.compile(
     re.IGNORECASE,
 )
 """Of headers, query parameters and fields that are sent."""
+
+
+@lru_cache(maxsize=1024)  # the same few names come with every request
+def is_secret(name: bytes) -> bool:
+    """Return whether a header field of this name carries a secret."""
+    return SECRET_NAME.search(name.decode("latin-1")) is not None
+
+
 SECRET_OPTION = re.compile(
     r"(authorization|cookie|secret|passw(or)?d|passphrase|credentials?|(api|access|auth|private|subscription)[-_]?key"
     r"|(^|[-_])(access|auth|bearer|client|security|session)[-_]?token|^token)$",
     re.IGNORECASE,
 )
 """Narrower: `start_reasoning_token` and `api_key_name` are options, and no secrets."""
+
+
+@lru_cache(maxsize=1024)
+def _is_secret_option(name: str) -> bool:
+    return SECRET_OPTION.search(name) is not None
+
+
 SENT_MAPS = frozenset({"headers_to_add", "extra_headers", "headers", "params_to_add", "extra_body"})
 """Options whose members are sent to the model server: their names are not the sidecar's own."""
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://\S+", re.IGNORECASE)
@@ -63,10 +79,7 @@ class Redactor:
 
     def headers(self, headers: Headers) -> Headers:
         """Return the fields with the values of secret ones replaced."""
-        return [
-            (name, REDACTED.encode() if SECRET_NAME.search(name.decode("latin-1")) else self.raw(value))
-            for name, value in headers
-        ]
+        return [(name, REDACTED.encode() if is_secret(name) else self.raw(value)) for name, value in headers]
 
     def raw(self, body: bytes, headers: Iterable[tuple[bytes, bytes]] = ()) -> bytes:
         """Return bytes without this process's secrets, nor those that a request's own `headers` carry."""
@@ -74,7 +87,7 @@ class Redactor:
             if secret in body:
                 body = body.replace(secret, REDACTED.encode())
         for name, value in headers:
-            if SECRET_NAME.search(name.decode("latin-1")):
+            if is_secret(name):
                 secret = value.rpartition(b" ")[2]
                 if len(secret) >= _SHORTEST and secret in body:
                     body = body.replace(secret, REDACTED.encode())
@@ -117,7 +130,7 @@ class Redactor:
     def _option(self, name: Any, value: Any) -> Any:
         if name in SENT_MAPS:
             return self._sent(value)
-        if value and not isinstance(value, bool | dict) and SECRET_OPTION.search(str(name)):
+        if value and not isinstance(value, bool | dict) and _is_secret_option(str(name)):
             return REDACTED
         return self.document(value)
 

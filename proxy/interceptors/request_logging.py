@@ -6,6 +6,7 @@ import logging
 
 from pydantic import Field, NonNegativeInt
 
+from proxy.core.announce import announce
 from proxy.core.http import Exchange, Response
 from proxy.core.pipeline import Layer, Next
 from proxy.interceptors.base import Config, Plugin, Services, simple
@@ -35,10 +36,8 @@ class RequestLogging:
     async def __call__(self, exchange: Exchange, call_next: Next, /) -> Response:
         row = row_of(exchange, self._log, self._redactor)
         record = row.record
-        console.info(
-            "Incoming request",
-            extra={"exchange": exchange.id, "run": exchange.run, "method": record.method, "path": record.path},
-        )
+        fields = {"exchange": exchange.id, "run": exchange.run, "method": record.method, "path": record.path}
+        announce(console, logging.INFO, "Incoming request", fields)
         if self._config.log_request_headers:
             record.request_headers = self._redactor.headers(exchange.received_headers)
         if self._bodies.take():

@@ -7,6 +7,7 @@ import time
 
 from pydantic import Field, NonNegativeInt
 
+from proxy.core.announce import announce
 from proxy.core.collect import Collector
 from proxy.core.facts import CacheFacts
 from proxy.core.http import Exchange, Headers, Response, get_header
@@ -79,19 +80,17 @@ class _BodyTap:
 def _announce(exchange: Exchange, response: Response, outcome: Outcome) -> None:
     cache = exchange.get(CacheFacts)
     error = exchange.error
-    console.log(
-        logging.INFO if error is None else logging.WARNING,
-        "Outgoing response",
-        extra={
-            "exchange": exchange.id,
-            "run": exchange.run,
-            "status": response.status,
-            "cache": cache.status if cache is not None else None,
-            "outcome": outcome.value,
-            "ms": round((time.perf_counter() - exchange.started) * 1000, 1),
-            **({} if error is None else {"error": error.code, "reason": error.message}),
-        },
-    )
+    fields = {
+        "exchange": exchange.id,
+        "run": exchange.run,
+        "status": response.status,
+        "cache": cache.status if cache is not None else None,
+        "outcome": outcome.value,
+        "ms": round((time.perf_counter() - exchange.started) * 1000, 1),
+    }
+    if error is not None:
+        fields |= {"error": error.code, "reason": error.message}
+    announce(console, logging.INFO if error is None else logging.WARNING, "Outgoing response", fields)
 
 
 PLUGIN = Plugin(ResponseLoggingConfig, Layer.OBSERVE, simple(ResponseLogging), rank=10)

@@ -10,6 +10,7 @@ import orjson
 from proxy.store.rows import COLUMNS
 
 GET = f"SELECT {COLUMNS} FROM responses WHERE key = ? AND pool = ? AND sample = ? AND shape = ?"
+GET_WITH_ID = GET.replace("SELECT", "SELECT id,", 1)
 OTHERS = f"SELECT shape, {COLUMNS} FROM responses WHERE key = ? AND pool = ? AND sample = ? AND shape != ?"
 SAW = "INSERT OR IGNORE INTO run_identities (run, identity, server, facts, first_at) VALUES (?, ?, ?, ?, ?)"
 VERIFIED = "INSERT INTO verifications (run, key, at, agreed, differs) VALUES (?, ?, ?, ?, ?)"

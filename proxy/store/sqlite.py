@@ -26,6 +26,7 @@ from proxy.store.base import (
 )
 from proxy.store.bounds import Bounds
 from proxy.store.codec import pack_headers, pack_optional
+from proxy.store.front import Front
 from proxy.store.location import folder_lock, prepare_file
 from proxy.store.retention import Retention, enforce
 from proxy.store.rows import drop_damaged, read_response, write_response
@@ -92,6 +93,7 @@ class SqliteStore:
             self._worker.open()
             self._reader = self._connect()
             self._reader.execute("PRAGMA query_only = 1")
+            self._front = Front(self._reader)
             self._writer.start(self._connect())
         except OSError as error:
             raise StoreError(
@@ -131,33 +133,42 @@ class SqliteStore:
         if at[:3] in self._replacing:
             return None if unwritten is None else unwritten.response
         try:
-            row = self._reader.execute(queries.GET, at).fetchone()
-            if row is not None:
-                return read_response(row)
+            held = None if self._front.lacks(at.key) else self._front.get(at) or self._read(at)
+            if held is not None:
+                return held
         except sqlite3.Error as error:
             self._writer.count_failed_read(error)
         except ValueError as error:
             self._damaged(at, error)
         return None if unwritten is None else unwritten.response
 
+    def _read(self, at: EntryKey) -> StoredResponse | None:
+        row = self._reader.execute(queries.GET_WITH_ID, at).fetchone()
+        if row is None:
+            return None
+        response = read_response(row[1:])
+        self._front.put(at, row[0], response)
+        return response
+
     async def others(self, at: EntryKey, /) -> list[tuple[str, StoredResponse]]:
         """Return the answer in other shapes; those that cannot be read are left out (counted)."""
-        found = [
+        found = []
+        try:
+            if self._front.lacks(at.key):
+                return []
+            if at[:3] not in self._replacing:
+                for shape, *row in self._reader.execute(queries.OTHERS, at).fetchall():
+                    try:
+                        found.append((shape, read_response(row)))
+                    except ValueError as error:
+                        self._damaged(at, error)
+        except sqlite3.Error as error:
+            self._writer.count_failed_read(error)
+        return found + [
             (kept.shape, unwritten.response)
             for kept, unwritten in list(self._unwritten.items())  # the writer's thread takes out what is written
             if kept[:3] == at[:3] and kept.shape != at.shape
         ]
-        if at[:3] in self._replacing:
-            return found
-        try:
-            for shape, *row in self._reader.execute(queries.OTHERS, at).fetchall():
-                try:
-                    found.append((shape, read_response(row)))
-                except ValueError as error:
-                    self._damaged(at, error)
-        except sqlite3.Error as error:
-            self._writer.count_failed_read(error)
-        return found
 
     def _damaged(self, at: EntryKey, error: ValueError) -> None:
         """Make room for the next answer where one is that cannot be read."""
@@ -337,6 +348,7 @@ class SqliteStore:
             if self._replacing.get(at[:3]) is unwritten:
                 del self._replacing[at[:3]]
 
+        self._front.wrote(at.key)
         if unwritten.replaces:
             self._replacing[at[:3]] = unwritten
             for kept in [kept for kept in list(self._unwritten) if kept[:3] == at[:3]]:
