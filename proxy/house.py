@@ -27,6 +27,7 @@ from proxy.store.retention import Retention
 from proxy.store.sqlite import SqliteStore
 from proxy.upstream.address import Address, parse_address
 from proxy.upstream.health import answers
+from proxy.upstream.http1 import Http1Transport
 from proxy.upstream.identity import IdentityWatch
 from proxy.upstream.recorded import Recorded
 from proxy.upstream.terminal import Timeouts, Upstream
@@ -182,7 +183,9 @@ async def _model_side(stack: AsyncExitStack, made: Plan) -> ModelSide:
     if made.settings.replay is not None:
         manifest = rewind(made.settings.replay, made.store_path, again=False)
         return ModelSide(Recorded(manifest.models), Always(), _always_ready, manifest.run)
-    transport = await stack.enter_async_context(AiohttpTransport())
+    plain = made.address.origin.startswith("http://")
+    transport: Http1Transport | AiohttpTransport = Http1Transport() if plain else AiohttpTransport()
+    await stack.enter_async_context(transport)
     make = partial(
         IdentityWatch,
         transport,

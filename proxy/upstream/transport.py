@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -16,10 +15,9 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.http import HttpProcessingError
 from yarl import URL
 
-_NO_AUTO_HEADERS = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
-_KEEPALIVE = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 30), ("TCP_KEEPCNT", 6))
-"""Seconds of silence before the first probe, seconds between probes, probes lost before the connection is dead."""
+from proxy.upstream.sockets import keep_alive
 
+_NO_AUTO_HEADERS = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 _IDLE = 15.0
 """Seconds that an idle connection is kept for the next request."""
 
@@ -205,12 +203,7 @@ async def _mark_reused(session: Any, context: SimpleNamespace, params: Any) -> N
 def _keepalive_socket(address: Any) -> socket.socket:
     family, kind, protocol, _name, _address = address
     made = socket.socket(family, kind, protocol)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in _KEEPALIVE:
-        option = getattr(socket, name, None)
-        if option is not None:
-            with contextlib.suppress(OSError):
-                made.setsockopt(socket.IPPROTO_TCP, option, value)
+    keep_alive(made)
     return made
 
 
