@@ -15,6 +15,7 @@ from proxy.admin import mount_admin
 from proxy.core.errors import MethodNotAllowed, NotFound, ProxyError, RequestError, StoreUnreadable
 from proxy.edge.asgi import send_error
 from proxy.edge.controls import check_run
+from proxy.garbage import settled
 from proxy.house import House, make_plan, open_house
 from proxy.settings import ConfigError, Settings, load_settings
 from proxy.store.base import StoreError
@@ -82,6 +83,7 @@ class Evalside(FastAPI):
                 await send({"type": "lifespan.startup.failed", "message": str(error)})
                 return
             self.state.house = self._house
+            stack.enter_context(settled())
             await send({"type": "lifespan.startup.complete"})
             await receive()
         await send({"type": "lifespan.shutdown.complete"})

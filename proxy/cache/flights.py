@@ -39,7 +39,8 @@ class Flight:
         self._pulling = asyncio.Lock()  # one reader at a time awaits the stream
         self._moved = asyncio.Event()  # a reader took a chunk or left
         self._task = asyncio.get_running_loop().create_task(self._call(call_next, prepare))
-        self._task.add_done_callback(_retrieved)
+        self._waiting: list[asyncio.Future[None]] = []  # for the headers
+        self._task.add_done_callback(self._landed)
 
     async def _call(self, call_next: Next, prepare: Callable[[Exchange, Response], None]) -> Response:
         try:
@@ -56,6 +57,13 @@ class Flight:
             self.ended = True
             await self.exchange.aclose(Outcome.COMPLETE)
         return response
+
+    def _landed(self, task: asyncio.Task[Response]) -> None:
+        if not task.cancelled():
+            task.exception()  # looked at, so that asyncio does not complain of one that nobody waited for
+        for waiter in self._waiting:
+            if not waiter.done():
+                waiter.set_result(None)
 
     @property
     def full(self) -> bool:
@@ -75,7 +83,11 @@ class Flight:
 
     async def begin(self) -> Response:
         """Return the call's own response at its headers, to look at; raises what the call raised."""
-        return await asyncio.shield(self._task)
+        if not self._task.done():
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiting.append(waiter)
+            await waiter  # not the task itself, which must outlive who is cancelled here
+        return self._task.result()
 
     async def chunk(self, index: int) -> bytes | None:
         """Return one chunk, None at the end; raises what broke the stream."""
@@ -294,9 +306,3 @@ class Flights:
 
 def _nothing() -> None:
     """Do nothing."""
-
-
-def _retrieved(task: asyncio.Task[Response]) -> None:
-    """Look at the exception, so that asyncio does not complain of one that nobody waited for."""
-    if not task.cancelled():
-        task.exception()

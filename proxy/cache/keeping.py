@@ -18,7 +18,8 @@ from proxy.core.http import Exchange, Headers, Response, get_header
 from proxy.core.redact import Redactor
 from proxy.core.stream import Outcome
 from proxy.store.base import DEFAULT_RUN, CacheStore, EntryKey, Lease, StoredResponse
-from proxy.wire.complete import is_complete
+from proxy.wire.answer import Shared
+from proxy.wire.complete import completes
 from proxy.wire.done import with_done
 from proxy.wire.encoding import decode
 from proxy.wire.identity import NAMESPACE, Identity, credentials
@@ -82,7 +83,8 @@ class Completed:
         if body is None or streamed != (document.get("stream") is True):
             return
         whole = with_done(body) if streamed and self._exchange.get(NoDone) is not None else body
-        if not is_complete(self._place.route, document, whole, streamed=streamed):
+        shared = self._exchange.get(Shared) or Shared()
+        if not completes(self._place.route, document, shared.answer(whole, streamed=streamed)):
             return
         kept = [item for item in headers if not _is_of_the_moment(item[0].lower())]
         if self._holds_secret(body, self._place.request, *(value for _, value in kept)):

@@ -16,7 +16,8 @@ from proxy.core.pipeline import Layer, Next
 from proxy.core.stream import Outcome
 from proxy.interceptors.answered import Answered, is_live
 from proxy.interceptors.base import Config, Plugin, Services, simple
-from proxy.wire.usage import Counted, counted
+from proxy.wire.answer import Shared
+from proxy.wire.usage import Counted, numbers
 
 console = logging.getLogger("evalside.exchanges")
 
@@ -63,6 +64,7 @@ class ResponseStats:
         self._tokens = 0
 
     async def __call__(self, exchange: Exchange, call_next: Next, /) -> Response:
+        exchange.put(Shared())
         response = await call_next(exchange)
 
         def count(answer: Answered, outcome: Outcome) -> None:
@@ -85,7 +87,8 @@ class ResponseStats:
             if answer.streamed:
                 values["first_byte_ms"] = upstream.ms
         if answer.status == 200 and outcome is Outcome.COMPLETE and exchange.route is not None:
-            told = counted(exchange.route, answer.body, streamed=answer.streamed)
+            shared = exchange.get(Shared) or Shared()
+            told = numbers(exchange.route, shared.answer(answer.body, streamed=answer.streamed))
             if told is not None:
                 values |= {"successes": 1} | self._told(told)
         self._announce(values)

@@ -56,7 +56,9 @@ class Http1Transport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Return the response as soon as its headers are here; its stream yields raw bytes as they arrive."""
-        data = head_of(request), await request.aread()
+        stream = request.stream
+        body = b"".join(stream) if isinstance(stream, httpx.ByteStream) else await request.aread()
+        data = head_of(request), body
         url = request.url
         origin = url.host, url.port or 80
         while True:  # each round uses up one dead idle connection; a fresh one that fails raises

@@ -5,13 +5,13 @@ Format: https://platform.openai.com/docs/api-reference/chat and /completions. Bo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from proxy.wire import choices
-from proxy.wire.events import documents
+from proxy.wire.answer import Answer
 from proxy.wire.fold_choices import Form
-from proxy.wire.sse import DONE, Event
+from proxy.wire.sse import DONE
 
 
 def plain_is_complete(answer: Mapping[str, Any], request: Mapping[str, Any], form: Form) -> bool:
@@ -19,9 +19,10 @@ def plain_is_complete(answer: Mapping[str, Any], request: Mapping[str, Any], for
     return choices.plain(answer, request, form)
 
 
-def stream_is_complete(events: Sequence[Event], request: Mapping[str, Any], form: Form) -> bool:
-    """Return whether every choice finished and `[DONE]` came last."""
+def stream_is_complete(answer: Answer, request: Mapping[str, Any], form: Form) -> bool:
+    """Return whether every choice finished, every chunk is an object, and `[DONE]` came last."""
+    events = answer.stream.events
     if not events or events[-1].data != DONE:
         return False
-    chunks = documents(events[:-1])
-    return chunks is not None and choices.streamed(chunks, request, form)
+    chunks = answer.objects
+    return len(chunks) == len(events) - 1 and choices.streamed(chunks, request, form)

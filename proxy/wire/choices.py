@@ -11,6 +11,10 @@ FINISHED = frozenset({"stop", "length", "tool_calls", "function_call", "eos", "e
 """Finish reasons of a choice that ran to its end. Others (content_filter, abort, error, null) are not complete."""
 
 
+_OPEN = FINISHED | {None}
+"""How a choice that goes on may stand: a chunk for it may follow its end."""
+
+
 def prompts(request: Mapping[str, Any]) -> int:
     """Return how many prompts the request asks at once: more than one only for a batch on /v1/completions."""
     prompt = request.get("prompt")
@@ -44,19 +48,24 @@ def streamed(chunks: Iterable[Mapping[str, Any]], request: Mapping[str, Any], fo
     """Return whether the chunks of a stream finish every choice they begin, and each has a piece of message or text."""
     reasons: dict[int, Any] = {}
     said: set[int] = set()
-    for chunk in chunks:
+    piece, kind = form.piece, type(form.nothing)
+    for chunk in chunks:  # written out, as there may be thousands
         choices = chunk.get("choices")
         if chunk.get("error") is not None or chunk.get("object") == "error":
             return False
-        for choice in choices if isinstance(choices, list) else ():
+        if type(choices) is not list:
+            continue
+        for choice in choices:
             index = _index(choice, 0)
-            if index is None or reasons.get(index, "stop") not in {*FINISHED, None}:
+            if index is None:
                 return False
-            if _filtered(choice.get("content_filter_results")):
+            reason, before = choice.get("finish_reason"), reasons.get(index)
+            filtered = choice.get("content_filter_results")
+            if before not in _OPEN or (filtered is not None and _filtered(filtered)):
                 return False
-            if _has(choice, form.piece, form):
+            if type(choice.get(piece)) is kind:
                 said.add(index)
-            reasons[index] = _reason(choice) or reasons.get(index)
+            reasons[index] = reason if reason and type(reason) is str else before
     return said == reasons.keys() and finished(reasons, request)
 
 

@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import orjson
-
 from proxy.wire import chat, lists, messages, responses, routes, sse
+from proxy.wire.answer import Answer
 from proxy.wire.fold_choices import CHAT, COMPLETIONS
 
 _PLAIN: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any]], bool]] = {
@@ -22,9 +21,11 @@ _PLAIN: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any]], bool]] = {
     routes.TOKENIZE: lists.tokens_are_complete,
     routes.DETOKENIZE: lists.text_is_complete,
 }
-_STREAMED: dict[str, Callable[[Sequence[sse.Event], Mapping[str, Any]], bool]] = {
+_CHUNKED: dict[str, Callable[[Answer, Mapping[str, Any]], bool]] = {
     routes.CHAT: partial(chat.stream_is_complete, form=CHAT),
     routes.COMPLETIONS: partial(chat.stream_is_complete, form=COMPLETIONS),
+}
+_STREAMED: dict[str, Callable[[Sequence[sse.Event], Mapping[str, Any]], bool]] = {
     routes.RESPONSES: responses.stream_is_complete,
     routes.MESSAGES: messages.stream_is_complete,
 }
@@ -39,14 +40,17 @@ def is_complete(route: str, request: Mapping[str, Any], body: bytes, *, streamed
         body: all bytes of the answer, content encoding removed.
         streamed: whether the answer is an event stream.
     """
-    if streamed:
-        rule = _STREAMED.get(route)
-        events, cut = sse.split(body)
-        if rule is None or cut or any(event.name == "error" for event in events):
+    return completes(route, request, Answer(body, streamed=streamed))
+
+
+def completes(route: str, request: Mapping[str, Any], answer: Answer) -> bool:
+    """Return the same of an answer that others look into, too."""
+    if answer.streamed:
+        events, cut = answer.stream
+        if cut or any(event.name == "error" for event in events):
             return False
-        return rule(events, request)
-    try:
-        answer = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return False
-    return isinstance(answer, dict) and answer.get("error") is None and _PLAIN[route](answer, request)
+        if route in _CHUNKED:
+            return _CHUNKED[route](answer, request)
+        return route in _STREAMED and _STREAMED[route](events, request)
+    [document] = answer.parsed
+    return isinstance(document, dict) and document.get("error") is None and _PLAIN[route](document, request)

@@ -96,6 +96,10 @@ class Body(NamedTuple):
 
 def split(body: bytes) -> Body:
     """Return every event of a complete stream."""
+    if b"\r" not in body:
+        *blocks, rest = body.split(b"\n\n")
+        if not rest and all(block.startswith(b"data: ") and b"\n" not in block for block in blocks):
+            return Body([Event("", block[6:]) for block in blocks], cut=False)  # as nearly every stream is
     parser = Parser()
     return Body(parser.feed(body), parser.pending)
 

@@ -6,9 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
-
-from proxy.wire import routes, sse
+from proxy.wire import routes
+from proxy.wire.answer import Answer
 
 
 @dataclass(slots=True)
@@ -29,17 +28,21 @@ class Counted:
 
 def counted(route: str, body: bytes, *, streamed: bool) -> Counted | None:
     """Return the numbers of an answer without content encoding, None where it is no JSON object, or an error."""
-    documents = list(_documents(body, streamed=streamed))
+    return numbers(route, Answer(body, streamed=streamed))
+
+
+def numbers(route: str, answer: Answer) -> Counted | None:
+    """Return the same of an answer that others look into, too."""
+    documents = answer.objects
     if not documents or any(document.get("error") is not None for document in documents):
         return None
     found = Counted()
     calls: set[Any] = set()
     for document in documents:
+        _count_part(found, document)
         nested = document.get("response") or document.get("message")  # events of responses and messages wrap theirs
-        for part in (document, nested if isinstance(nested, dict) else {}):
-            if isinstance(part.get("model"), str):
-                found.model = part["model"]
-            _count_usage(found, part.get("usage"))
+        if isinstance(nested, dict):
+            _count_part(found, nested)
         if route in {routes.CHAT, routes.COMPLETIONS}:
             _count_choices(found, document, calls)
     if route == routes.RESPONSES:
@@ -52,20 +55,16 @@ def counted(route: str, body: bytes, *, streamed: bool) -> Counted | None:
     return found
 
 
-def _documents(body: bytes, *, streamed: bool) -> Iterable[dict[str, Any]]:
-    for raw in (event.data for event in sse.split(body).events) if streamed else (body,):
-        try:
-            document = orjson.loads(raw)
-        except orjson.JSONDecodeError:
-            continue
-        if isinstance(document, dict):
-            yield document
+def _count_part(found: Counted, part: Mapping[str, Any]) -> None:
+    model, usage = part.get("model"), part.get("usage")
+    if isinstance(model, str):
+        found.model = model
+    if isinstance(usage, dict):
+        _count_usage(found, usage)
 
 
-def _count_usage(found: Counted, usage: Any) -> None:
+def _count_usage(found: Counted, usage: dict[str, Any]) -> None:
     """Take over what a usage object tells; a later one of a stream knows more."""
-    if not isinstance(usage, dict):
-        return
     details = usage.get("completion_tokens_details") or usage.get("output_tokens_details")
     told = {
         "prompt_tokens": usage.get("prompt_tokens", usage.get("input_tokens")),
@@ -80,10 +79,11 @@ def _count_usage(found: Counted, usage: Any) -> None:
 
 def _count_choices(found: Counted, document: Mapping[str, Any], calls: set[Any]) -> None:
     for choice in _objects(document.get("choices")):
-        if isinstance(choice.get("finish_reason"), str):
-            found.finish_reasons.append(choice["finish_reason"])
+        reason = choice.get("finish_reason")
+        if isinstance(reason, str):
+            found.finish_reasons.append(reason)
         said = choice.get("message") or choice.get("delta")
-        if isinstance(said, dict):
+        if isinstance(said, dict) and ("tool_calls" in said or "function_call" in said):
             for position, call in enumerate(_objects(said.get("tool_calls"))):
                 calls.add((choice.get("index"), call.get("index", position)))
             function = said.get("function_call")
