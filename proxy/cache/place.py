@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from proxy.core.http import Request
@@ -47,6 +47,8 @@ class Place:
     deterministic: bool
     shape: str
     model: str | None
+    keys: dict[str, bytes] = field(default_factory=dict, compare=False)
+    """By identity, those that were asked for."""
 
     def source(self, identity: str) -> KeySource:
         """Return what the key is taken from beside the body, for the model server with this identity."""
@@ -54,7 +56,10 @@ class Place:
 
     def key(self, identity: str) -> bytes:
         """Return the 32-byte key for the model server with this identity."""
-        return key_of(self.source(identity), self.request)
+        key = self.keys.get(identity)
+        if key is None:
+            key = self.keys[identity] = key_of(self.source(identity), self.request)
+        return key
 
 
 def place_of(request: Request, route: str, rules: Rules) -> Place:

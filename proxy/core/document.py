@@ -12,6 +12,8 @@ import orjson
 
 MAX_INT64 = 2**63 - 1
 MIN_INT64 = -(2**63)
+_BEGINNING = 100
+"""Bytes that tell whether a client puts spaces behind its colons."""
 _LONGEST_INT = 4300
 """Digits. Python refuses to convert longer ones, and reads them here as they are written."""
 
@@ -66,6 +68,10 @@ def parse(raw: bytes) -> Document:
     Raises:
         ValueError: not even a lenient parser reads it.
     """
+    if b": " not in raw[:_BEGINNING]:  # else it is not compact
+        value = _compact(raw)
+        if value is not None:
+            return Document(value, exact=True)
     leniency = _Leniency()
     text = _text(raw, leniency)
     try:
@@ -75,6 +81,19 @@ def parse(raw: bytes) -> Document:
     if b"\\u" in raw and not leniency.seen:
         leniency.seen = _has_lone_surrogate(value)
     return Document(value, not leniency.seen)
+
+
+def _compact(raw: bytes) -> Any:
+    """Return the document, where it is written just as it would be again, and None otherwise.
+
+    Then nothing of it can be lost: no digits, no duplicate keys, no order. It is several times as fast as looking at
+    every number and every pair, and most clients write compact JSON.
+    """
+    try:
+        value = orjson.loads(raw)
+        return value if orjson.dumps(value) == raw else None
+    except (orjson.JSONDecodeError, TypeError):  # TypeError: nested more deeply than it would be written
+        return None
 
 
 def _text(raw: bytes, leniency: _Leniency) -> str:

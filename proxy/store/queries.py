@@ -17,7 +17,8 @@ VERIFIED = "INSERT INTO verifications (run, key, at, agreed, differs) VALUES (?,
 APPEND = """INSERT OR IGNORE INTO exchanges
 (id, run, "pass", started_at, method, path, route, status, cache, cache_key, sample, reason, outcome, error,
 duration_ms, upstream_ms, size, request_headers, request_body, sent_body, response_headers, response_body,
-changes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+changes) VALUES (?1, ?2, coalesce((SELECT "pass" FROM runs WHERE run = ?2), 0),
+?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 
 
 def seen(run: str, identity: str, server: str, facts: Mapping[str, str]) -> tuple[object, ...]:

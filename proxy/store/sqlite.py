@@ -79,7 +79,7 @@ class SqliteStore:
         self._writer = Writer(self._housekeep)
         self._uses = Tally(self._writer, int.__add__, _count_use)
         self._changes = Tally(self._writer, int.__add__, changes.add)
-        self._statistics = Tally(self._writer, statistics.Quantity.plus, statistics.add)
+        self._statistics = Tally(self._writer, _extended, statistics.add_all)
         self._unsaid: dict[tuple[str, str, str], str] = {}  # memories on their way to the database
 
     def open(self) -> None:
@@ -288,7 +288,7 @@ class SqliteStore:
 
     def observe(self, run: str | None, values: Mapping[str, float], /) -> None:
         """Add a value of each quantity to the statistics of the run's pass."""
-        self._statistics.add(((run, name), statistics.Quantity.of(value)) for name, value in values.items())
+        self._statistics.add([(run, [values])])  # added up in the writer's thread
 
     def observed(self, run: str | None, name: str, /) -> int:
         """Return how often a quantity was observed in the run's pass; 0 where it cannot be read (counted)."""
@@ -376,6 +376,11 @@ def _count_use(connection: sqlite3.Connection, use: _Use, count: int) -> None:
     samples.count(connection, use.run, use.at, asked=asked, served=served)
 
 
+def _extended(known: list[Mapping[str, float]], others: list[Mapping[str, float]]) -> list[Mapping[str, float]]:
+    known += others
+    return known
+
+
 def _append(connection: sqlite3.Connection, record: ExchangeRecord) -> None:
     run = record.run or DEFAULT_RUN
     packed = (
@@ -391,7 +396,6 @@ def _append(connection: sqlite3.Connection, record: ExchangeRecord) -> None:
         (
             record.id,
             run,
-            samples.run_state(connection, run).number,
             record.started_at,
             record.method,
             record.path,

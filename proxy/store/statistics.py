@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from sqlite_utils import Database
@@ -33,15 +34,6 @@ class Quantity(NamedTuple):
         """Return one observation."""
         return cls(1, value, value, value)
 
-    def plus(self, other: Quantity) -> Quantity:
-        """Return both together."""
-        return Quantity(
-            self.times + other.times,
-            self.total + other.total,
-            min(self.smallest, other.smallest),
-            max(self.largest, other.largest),
-        )
-
     @property
     def mean(self) -> float:
         """The average of all observations."""
@@ -52,6 +44,16 @@ def add(connection: sqlite3.Connection, key: tuple[str | None, str], quantity: Q
     """Add observations to the current pass of a run: `key` is the run and the quantity's name."""
     run = key[0] or DEFAULT_RUN
     connection.execute(_ADD, (run, run_state(connection, run).number, key[1], *quantity))
+
+
+def add_all(connection: sqlite3.Connection, run: str | None, observations: Iterable[Mapping[str, float]]) -> None:
+    """Add the quantities of many answers to the current pass of a run."""
+    found: dict[str, list[float]] = {}
+    for values in observations:
+        for name, value in values.items():
+            found.setdefault(name, []).append(value)
+    for name, seen in found.items():
+        add(connection, (run, name), Quantity(len(seen), sum(seen), min(seen), max(seen)))
 
 
 def times(connection: sqlite3.Connection, run: str | None, name: str) -> int:

@@ -86,11 +86,9 @@ def _plain_number(value: float) -> float | int | FloatLiteral:
 
 def digest(parts: Sequence[bytes]) -> bytes:
     """Return the SHA-256 over `parts`, each with its length before it, so that no two lists of parts run together."""
-    state = hashlib.sha256()
-    for part in parts:
-        state.update(len(part).to_bytes(8, "big"))
-        state.update(part)
-    return state.digest()
+    return hashlib.sha256(
+        b"".join([piece for part in parts for piece in (len(part).to_bytes(8, "big"), part)])
+    ).digest()
 
 
 @dataclass(frozen=True, slots=True)

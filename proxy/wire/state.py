@@ -55,9 +55,14 @@ def _is_clients(tool: Mapping[str, Any]) -> bool:
 def remote_media(document: Mapping[str, Any]) -> str | None:
     """Return the field that points at media which can change behind their address, None where there is none."""
     for name in _MEDIA_FIELDS:
-        if any(text[:32].lstrip().lower().startswith(_REMOTE) for text in _addresses(document.get(name))):
+        value = document.get(name)
+        if value is not None and any(_is_remote(text) for text in _addresses(value)):
             return name
     return None
+
+
+def _is_remote(text: str) -> bool:
+    return text[:32].lstrip().lower().startswith(_REMOTE)
 
 
 def _addresses(value: Any) -> Iterator[str]:
@@ -65,9 +70,14 @@ def _addresses(value: Any) -> Iterator[str]:
     waiting = [(value, True)]
     while waiting:
         item, is_text = waiting.pop()
-        if isinstance(item, list):
-            waiting += [(member, is_text) for member in item]
-        elif isinstance(item, dict) and item.get("type") != "tool_use":  # a call's arguments are text for a tool
-            waiting += [(member, name in _TEXT_OR_PARTS) for name, member in item.items() if name not in _NOT_MEDIA]
-        elif isinstance(item, str) and not is_text:
-            yield item
+        kind = type(item)
+        if kind is str:
+            if not is_text:
+                yield item
+        elif kind is list:
+            waiting += [(member, is_text) for member in item if type(member) is not str or not is_text]
+        elif kind is dict and item.get("type") != "tool_use":  # a call's arguments are text for a tool
+            for name, member in item.items():
+                text = name in _TEXT_OR_PARTS
+                if name not in _NOT_MEDIA and not (text and type(member) is str):
+                    waiting.append((member, text))

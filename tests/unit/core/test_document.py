@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.core import document
 from proxy.core.document import FloatLiteral, encode, parse
 from proxy.core.errors import NotEditable
 from proxy.core.http import Payload
@@ -163,3 +164,28 @@ def test_what_is_nested_too_deeply_to_write_is_refused_and_never_rewritten(leaf,
     untouched = Payload(raw)
     assert untouched.json
     assert untouched.raw == raw
+
+
+@pytest.mark.parametrize(
+    ("raw", "compact"),
+    [
+        (b'{"a":1,"b":[true,null,"x\\n",-0.5,9007199254740993]}', True),
+        (b'{"a": 1}', False),
+        (b'{"a":1.50}', False),
+        (b'{"a":-0}', False),
+        (b'{"a":18446744073709551616}', False),
+        (b'{"a":1e400}', False),
+        (b'{"a":1E2}', False),
+        (b'{"a":1,"a":2}', False),
+        (b'{"a":"\\u00e9"}', False),
+        (b'{"a":"\\ud800"}', False),
+        (b'{"a":NaN}', False),
+        (b'{"a":"\xff"}', False),
+        (b'\xef\xbb\xbf{"a":1}', False),
+        (b'{"a":' + b"[" * 300 + b"]" * 300 + b"}", False),
+    ],
+)
+def test_only_what_would_be_written_the_same_takes_the_short_way(raw, compact):
+    assert (document._compact(raw) is not None) is compact
+    if compact:
+        assert document.encode(document.parse(raw).value) == raw
