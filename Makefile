@@ -24,7 +24,7 @@ endef
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test coverage e2e transformers bench lint format docs docker lock clean python
+.PHONY: help demo test coverage e2e transformers bench soak lint format docs docker lock clean python
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -46,6 +46,9 @@ transformers: $(TRANSFORMERS_VENV)/.installed ## Install `transformers serve` on
 
 bench: $(VENV)/.dev ## Measure the cost of the sidecar (needs wrk, takes nginx where it is installed)
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+soak: $(VENV)/.dev ## Mixed load for a minute: memory, descriptors and latency have to stay flat (ARGS= for longer)
+	@$(BIN)/python -m tests.bench.soak $(ARGS)
 
 lint: $(VENV)/.dev ## Check style, types, the layers of imports and the Docker files
 	@$(BIN)/ruff check .

@@ -164,11 +164,14 @@ class SqliteStore:
                         self._damaged(at, error)
         except sqlite3.Error as error:
             self._writer.count_failed_read(error)
-        return found + [
-            (kept.shape, unwritten.response)
-            for kept, unwritten in list(self._unwritten.items())  # the writer's thread takes out what is written
-            if kept[:3] == at[:3] and kept.shape != at.shape
-        ]
+        return (
+            found
+            + [
+                (kept.shape, unwritten.response)
+                for kept, unwritten in list(self._unwritten.items())  # the writer's thread takes out what is written
+                if kept[:3] == at[:3] and kept.shape != at.shape
+            ]
+        )
 
     def _damaged(self, at: EntryKey, error: ValueError) -> None:
         """Make room for the next answer where one is that cannot be read."""

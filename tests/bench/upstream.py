@@ -65,7 +65,7 @@ def _tokens(size: int) -> list[dict[str, object]]:
     return [token] * (size // len(json.dumps(token, separators=(",", ":"))))
 
 
-_MODELS = ("plain", "long", "slow", "burst", "paced")
+_MODELS = ("plain", "long", "slow", "burst", "paced", "cut", "gone")
 ANSWERS = {
     b"plain": _json(_completion("x" * 700)),
     b"slow": _json(_completion("x" * 700)),
@@ -105,6 +105,11 @@ class _Server(asyncio.Protocol):
         elif model == b"paced":
             self._transport.write(_STREAM_HEAD)
             self._next_of_paced(PACED_EVENTS)
+        elif model == b"gone":  # faults, for the soak
+            self._transport.abort()
+        elif model == b"cut":
+            self._transport.write(ANSWERS[b"plain"][:-100])
+            self._transport.close()
         elif model == b"slow":
             self._loop.call_later(DELAY, self._write, ANSWERS[model])
         else:
