@@ -22,8 +22,9 @@ T = TypeVar("T")
 
 def get_header(headers: Headers, name: bytes) -> bytes | None:
     """Return the first value of `name` (given in lower case), None where it is absent."""
+    length = len(name)
     for key, value in headers:
-        if key.lower() == name:
+        if len(key) == length and key.lower() == name:
             return value
     return None
 
@@ -279,8 +280,9 @@ class Exchange:
         With `ends_with_this` it may not: what is opened for it is this one's.
         """
         other = Exchange.__new__(Exchange)
-        for name in _SHARED_BY_FORKS:
-            setattr(other, name, getattr(self, name))
+        other.id, other.route, other.run = self.id, self.route, self.run
+        other.request, other.received, other.received_headers = self.request, self.received, self.received_headers
+        other.ledger, other.error, other.started, other.time = self.ledger, self.error, self.started, self.time
         other._facts = dict(self._facts)  # noqa: SLF001 - it is one of us
         other._opened = self._opened if ends_with_this else []  # noqa: SLF001
         return other
@@ -305,6 +307,3 @@ class Exchange:
     def get(self, kind: type[T]) -> T | None:
         """Return the fact of this type, None where nobody left one."""
         return self._facts.get(kind)
-
-
-_SHARED_BY_FORKS = tuple(name for name in Exchange.__slots__ if name not in {"_facts", "_opened"})

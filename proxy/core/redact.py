@@ -26,6 +26,11 @@ def is_secret(name: bytes) -> bool:
     return SECRET_NAME.search(name.decode("latin-1")) is not None
 
 
+def secret_fields(headers: Headers) -> Headers:
+    """Return the fields whose names say that they carry a secret."""
+    return [item for item in headers if is_secret(item[0])]
+
+
 SECRET_OPTION = re.compile(
     r"(authorization|cookie|secret|passw(or)?d|passphrase|credentials?|(api|access|auth|private|subscription)[-_]?key"
     r"|(^|[-_])(access|auth|bearer|client|security|session)[-_]?token|^token)$",

@@ -12,7 +12,7 @@ from proxy.core.collect import Collector
 from proxy.core.facts import CacheFacts
 from proxy.core.http import Exchange, Headers, Response, get_header
 from proxy.core.pipeline import Layer, Next
-from proxy.core.redact import Redactor
+from proxy.core.redact import Redactor, secret_fields
 from proxy.core.stream import Outcome
 from proxy.interceptors.base import Config, Plugin, Services, simple
 from proxy.interceptors.quota import Quota
@@ -46,14 +46,14 @@ class ResponseLogging:
     async def __call__(self, exchange: Exchange, call_next: Next, /) -> Response:
         row = row_of(exchange, self._log, self._redactor)
         response = await row.follow(exchange, call_next)
+        secrets = secret_fields(exchange.received_headers)
         if self._config.log_response_headers:
             row.record.response_headers = [
-                (name, self._redactor.raw(value, exchange.received_headers))
-                for name, value in self._redactor.headers(response.headers)
+                (name, self._redactor.raw(value, secrets)) for name, value in self._redactor.headers(response.headers)
             ]
         if self._bodies.take():
             encoding = get_header(response.headers, b"content-encoding")
-            response.tap(_BodyTap(row.record, encoding, self._redactor, exchange.received_headers))
+            response.tap(_BodyTap(row.record, encoding, self._redactor, secrets))
         response.on_close(lambda outcome: _announce(exchange, response, outcome))
         return response
 

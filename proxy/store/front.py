@@ -42,7 +42,13 @@ class Keys:
     def __contains__(self, key: bytes) -> bool:
         """Return False only for keys that were never added."""
         bits = self._bits
-        return all(bits[at >> 3] & 1 << (at & 7) for at in _places(key))
+        one, two, three, four = _places(key)
+        return bool(
+            bits[one >> 3] & 1 << (one & 7)
+            and bits[two >> 3] & 1 << (two & 7)
+            and bits[three >> 3] & 1 << (three & 7)
+            and bits[four >> 3] & 1 << (four & 7)
+        )
 
 
 def _places(key: bytes) -> tuple[int, int, int, int]:

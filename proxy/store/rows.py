@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sqlite3
 from typing import Any
 
@@ -85,7 +84,7 @@ def write_response(
             response.created_at,
             response.run,
             response.source.identity,
-            orjson.dumps(dataclasses.asdict(response.source)).decode(),
+            orjson.dumps(response.source).decode(),
             response.prompt,
             sum(len(part or b"") for part in packed),
             *packed,

@@ -225,6 +225,7 @@ async def test_a_fork_asks_the_same_and_owns_what_is_opened_for_it():
     exchange.put(UpstreamFacts(1.0))
     fork = exchange.fork()
     assert (fork.id, fork.run, fork.route, fork.request) == (exchange.id, "r", "chat", exchange.request)
+    assert all(hasattr(fork, name) for name in Exchange.__slots__)
     assert fork.get(UpstreamFacts) == UpstreamFacts(1.0)
     stream = ByteStream(chunks_of(b"a"))
     fork.owns(stream)
