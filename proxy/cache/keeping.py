@@ -101,7 +101,7 @@ class Completed:
                 created_at=time.time(),
                 run=self._exchange.run or DEFAULT_RUN,
                 source=self._place.source(self._identity.name),
-                prompt=self._place.prompt,
+                prompt=self._place.prompt(),
             )
         )
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from proxy.core.http import Request
@@ -43,7 +44,8 @@ class Place:
     headers: list[tuple[str, str]]
     request: bytes
     """The body in canonical form."""
-    prompt: bytes
+    prompt: Callable[[], bytes]
+    """Returns the hash of what is asked, for who keeps an answer or looks for neighbors: hits do without."""
     deterministic: bool
     shape: str
     model: str | None
@@ -78,7 +80,7 @@ def place_of(request: Request, route: str, rules: Rules) -> Place:
     if remote is not None:
         raise NotCacheable(f"{remote} points at remote media (allow_remote_media)")
     try:
-        body, prompt = canonical(document), prompt_hash(document)
+        body = canonical(document)
     except ValueError:
         raise NotCacheable("the body cannot be written as JSON") from None
     named = [(name.lower(), value) for name, value in request.headers if name.lower() in rules.key_headers]
@@ -90,7 +92,7 @@ def place_of(request: Request, route: str, rules: Rules) -> Place:
         query=without_secrets(request.query.decode("latin-1"), _hashed),
         headers=[(name.decode("latin-1"), value.decode("latin-1")) for name, value in named],
         request=body,
-        prompt=prompt,
+        prompt=partial(prompt_hash, document),
         deterministic=_deterministic(route, document, rules),
         shape=shape_of(document),
         model=document["model"] if isinstance(document.get("model"), str) else None,

@@ -236,7 +236,7 @@ def _stored_place(entry: Entry) -> Place:
         query=stored.source.query,
         headers=stored.source.headers,
         request=stored.request,
-        prompt=stored.prompt,
+        prompt=lambda: stored.prompt,
         deterministic=entry.pool == POOLED,
         shape=entry.shape,
         model=None,
@@ -254,7 +254,7 @@ def _resolved(place: Place, key: bytes | None, caches: Iterable[Database]) -> _R
     """Return the identity, and the query's secrets, with which the request has this key; None where none is known."""
     for db in caches:
         candidates = [replace(place, query=query) for query in _queries(db, place)]
-        for (name,) in db.execute(_IDENTITIES, [place.prompt]).fetchall():
+        for (name,) in db.execute(_IDENTITIES, [place.prompt()]).fetchall():
             for candidate in candidates:
                 if candidate.key(name) == key:
                     return _Resolved(candidate, str(name))
@@ -265,7 +265,7 @@ def _queries(db: Database, place: Place) -> list[str]:
     """Return the queries that the logged one may stand for: itself, or those of entries that differ in secrets."""
     if REDACTED not in place.query:
         return [place.query]
-    stored = (orjson.loads(row[0] or "{}").get("query", "") for row in db.execute(_ASKED, [place.prompt]).fetchall())
+    stored = (orjson.loads(row[0] or "{}").get("query", "") for row in db.execute(_ASKED, [place.prompt()]).fetchall())
     return [query for query in dict.fromkeys(stored) if _masked(query) == _masked(place.query)]
 
 
@@ -276,7 +276,7 @@ def _masked(query: str) -> str:
 def _candidates(db: Database, asked: Asked) -> Iterator[Entry]:
     """Yield what is stored like the request, newest first: of the same prompt, else of the same route."""
     none = True
-    for entry in _entries(db, _BY_PROMPT, asked.place.prompt):
+    for entry in _entries(db, _BY_PROMPT, asked.place.prompt()):
         if not _is_own(asked, entry):
             none = False
             yield entry

@@ -56,8 +56,8 @@ def streamed(chunks: Iterable[Mapping[str, Any]], request: Mapping[str, Any], fo
         if type(choices) is not list:
             continue
         for choice in choices:
-            index = _index(choice, 0)
-            if index is None:
+            index = choice.get("index", 0) if type(choice) is dict else None
+            if type(index) is not int:
                 return False
             reason, before = choice.get("finish_reason"), reasons.get(index)
             filtered = choice.get("content_filter_results")

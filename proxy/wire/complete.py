@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from operator import itemgetter
 from typing import Any
 
 from proxy.wire import chat, lists, messages, responses, routes, sse
 from proxy.wire.answer import Answer
 from proxy.wire.fold_choices import CHAT, COMPLETIONS
+
+_NAME = itemgetter(0)
 
 _PLAIN: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any]], bool]] = {
     routes.CHAT: partial(chat.plain_is_complete, form=CHAT),
@@ -47,7 +50,7 @@ def completes(route: str, request: Mapping[str, Any], answer: Answer) -> bool:
     """Return the same of an answer that others look into, too."""
     if answer.streamed:
         events, cut = answer.stream
-        if cut or any(event.name == "error" for event in events):
+        if cut or "error" in map(_NAME, events):
             return False
         if route in _CHUNKED:
             return _CHUNKED[route](answer, request)

@@ -15,6 +15,8 @@ _LINE_END = re.compile(rb"\r\n|\n|\r")
 BOM = b"\xef\xbb\xbf"
 """May stand at the beginning of a stream, and means nothing."""
 
+_FIELD = b"data: "
+
 DONE = b"[DONE]"
 """The data of the event that ends an OpenAI stream."""
 
@@ -96,10 +98,10 @@ class Body(NamedTuple):
 
 def split(body: bytes) -> Body:
     """Return every event of a complete stream."""
-    if b"\r" not in body:
-        *blocks, rest = body.split(b"\n\n")
-        if not rest and all(block.startswith(b"data: ") and b"\n" not in block for block in blocks):
-            return Body([Event("", block[6:]) for block in blocks], cut=False)  # as nearly every stream is
+    if body.startswith(_FIELD) and body.endswith(b"\n\n") and b"\r" not in body:
+        blocks = body[len(_FIELD) : -2].split(b"\n\n" + _FIELD)
+        if body.count(b"\n") == 2 * len(blocks):  # no other lines, as in nearly every stream
+            return Body([Event("", data) for data in blocks], cut=False)
     parser = Parser()
     return Body(parser.feed(body), parser.pending)
 

@@ -34,11 +34,13 @@ def counted(route: str, body: bytes, *, streamed: bool) -> Counted | None:
 def numbers(route: str, answer: Answer) -> Counted | None:
     """Return the same of an answer that others look into, too."""
     documents = answer.objects
-    if not documents or any(document.get("error") is not None for document in documents):
+    if not documents:
         return None
     found = Counted()
     calls: set[Any] = set()
     for document in documents:
+        if document.get("error") is not None:
+            return None
         _count_part(found, document)
         nested = document.get("response") or document.get("message")  # events of responses and messages wrap theirs
         if isinstance(nested, dict):
@@ -57,9 +59,9 @@ def numbers(route: str, answer: Answer) -> Counted | None:
 
 def _count_part(found: Counted, part: Mapping[str, Any]) -> None:
     model, usage = part.get("model"), part.get("usage")
-    if isinstance(model, str):
+    if type(model) is str:
         found.model = model
-    if isinstance(usage, dict):
+    if type(usage) is dict:
         _count_usage(found, usage)
 
 
@@ -78,7 +80,10 @@ def _count_usage(found: Counted, usage: dict[str, Any]) -> None:
 
 
 def _count_choices(found: Counted, document: Mapping[str, Any], calls: set[Any]) -> None:
-    for choice in _objects(document.get("choices")):
+    choices = document.get("choices")
+    for choice in choices if type(choices) is list else ():
+        if type(choice) is not dict:
+            continue
         reason = choice.get("finish_reason")
         if isinstance(reason, str):
             found.finish_reasons.append(reason)

@@ -34,7 +34,7 @@ def test_a_complete_answer_is_handed_on_with_where_it_came_from() -> None:
     [kept] = completed(response(None, 200, (b"Date", b"now"), (b"X-RateLimit-Limit", b"1"), (b"x-mine", b"1")))
     assert (kept.body, kept.status, kept.upstream_ms, kept.run) == (plain(), 200, 7.0, "r")
     assert kept.headers == [(b"content-type", b"application/json"), (b"x-mine", b"1")]
-    assert (kept.source, kept.request, kept.prompt) == (place().source("n"), place().request, place().prompt)
+    assert (kept.source, kept.request, kept.prompt) == (place().source("n"), place().request, place().prompt())
 
 
 @pytest.mark.parametrize("outcome", [Outcome.CLIENT_GONE, Outcome.UPSTREAM_FAILED])

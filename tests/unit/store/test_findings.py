@@ -43,7 +43,7 @@ def ask(store: SqliteStore, run: str, *, asked: int = 1, served: int = 0, pool: 
             created_at=time.time(),
             run=first,
             source=place.source(identity),
-            prompt=place.prompt,
+            prompt=place.prompt(),
         ),
     )
     for number in range(asked + served):

@@ -45,7 +45,7 @@ class Shop:
             created_at=more.get("at", time.time() - 100),
             run=more.get("run", "default"),
             source=kept.source(identity),
-            prompt=kept.prompt,
+            prompt=kept.prompt(),
         )
         self.store.put(EntryKey(kept.key(identity), pool, sample, kept.shape), response)
 
