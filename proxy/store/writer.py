@@ -95,7 +95,8 @@ class Writer:
         self._pending = {True: 0, False: 0}  # bytes queued, by is_log
         self._lock = threading.Lock()  # protects _pending, losses and _saved
         self._wake = threading.Event()
-        self._armed = False  # the thread knows of the queue, and will look at it when the interval is over
+        self._armed = False  # the thread knows of the queue, and will look at it when it is due
+        self._due = 0.0  # of the monotonic clock, while it is armed
         self._hurry = False
         self._stopping = False
         self._complained: float | None = None
@@ -116,7 +117,8 @@ class Writer:
                 return False
             self._pending[job.is_log] += job.size
         self._queue.append(job)
-        if not self._armed:
+        if not self._armed:  # not at once: the first row of a quiet moment would hold up the request behind it
+            self._due = time.monotonic() + FLUSH_INTERVAL
             self._armed = True
             self._wake.set()
         return True
@@ -175,23 +177,24 @@ class Writer:
             self._thread.join()
 
     def _run(self, connection: sqlite3.Connection) -> None:
-        housekept = due = time.monotonic() - HOUSEKEEPING
+        housekept = time.monotonic() - HOUSEKEEPING
         while not (self._stopping and not self._queue and not self._transactions):
             now = time.monotonic()
             if now - housekept >= HOUSEKEEPING:
                 housekept = now
                 self._guarded(lambda: self._housekeep(connection))
-            self._wake.wait(timeout=max(0.0, due - now) if self._armed else HOUSEKEEPING)
+            self._wake.wait(timeout=max(0.0, self._due - now) if self._armed else HOUSEKEEPING)
             self._wake.clear()
             transactions = _emptied(self._transactions)
             if not self._hurry:
                 self._transact_all(connection, transactions)
                 transactions = []
-            if self._hurry or self._stopping or (self._armed and time.monotonic() >= due):
+            if self._hurry or self._stopping or (self._armed and time.monotonic() >= self._due):
                 self._hurry = self._armed = False  # before the queue is emptied: what comes now arms it anew
                 self._write_all(connection)
-                due = time.monotonic() + (_RETRY if self._owed else FLUSH_INTERVAL)
-                self._armed = self._armed or bool(self._owed)
+                if self._owed:
+                    self._due = time.monotonic() + _RETRY
+                    self._armed = True
             self._transact_all(connection, transactions)
         self._pay(connection)
         self.lost("notes_lost", len(self._owed))

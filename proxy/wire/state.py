@@ -18,6 +18,7 @@ _STATE = (
     "search_parameters",
     "enable_search",
 )
+_STATE_NAMES = frozenset(_STATE)
 _UNUSED: tuple[object, ...] = (None, False, "", [])
 _CLIENT_TOOLS = ("function", "custom")
 _CLIENT_FIELDS = frozenset({"name", "function", "input_schema"})
@@ -31,9 +32,10 @@ _REMOTE = ("http://", "https://", "ftp://", "gs://", "s3://", "file:")
 
 def server_state(document: Mapping[str, Any]) -> str | None:
     """Return the field that ties the request to state the server holds or looks up, None where there is none."""
-    for name in _STATE:
-        if document.get(name) not in _UNUSED:
-            return name
+    if not _STATE_NAMES.isdisjoint(document):
+        for name in _STATE:
+            if document.get(name) not in _UNUSED:
+                return name
     if isinstance(document.get("prompt"), dict):  # a prompt template kept by the server
         return "prompt"
     tools, items = document.get("tools"), document.get("input")

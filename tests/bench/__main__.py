@@ -82,7 +82,7 @@ def _compare(
             shift = number % len(compared)
             for server in compared[shift:] + compared[:shift]:
                 before = usage.of(server.pid)
-                salt = f"{os.getpid()}-{number}" if workload.cycle is None else f"{os.getpid()}"
+                salt = f"{workload.name}-{number}" if workload.cycle is None else workload.name
                 seconds = options.seconds if number >= 0 else 1
                 found = load.run(server.url, folder, workload, salt=salt, seconds=seconds)
                 cpu = (usage.of(server.pid).cpu_s - before.cpu_s) / found.requests * 1e6
