@@ -68,10 +68,6 @@ def parse(raw: bytes) -> Document:
     Raises:
         ValueError: not even a lenient parser reads it.
     """
-    if b": " not in raw[:_BEGINNING]:  # else it is not compact
-        value = _compact(raw)
-        if value is not None:
-            return Document(value, exact=True)
     leniency = _Leniency()
     text = _text(raw, leniency)
     try:
@@ -81,6 +77,19 @@ def parse(raw: bytes) -> Document:
     if b"\\u" in raw and not leniency.seen:
         leniency.seen = _has_lone_surrogate(value)
     return Document(value, not leniency.seen)
+
+
+def read(raw: bytes) -> Document:
+    """Return the same as `parse`, except that floats may be plain where they are written as Python writes them.
+
+    Raises:
+        ValueError: not even a lenient parser reads it.
+    """
+    if b": " not in raw[:_BEGINNING]:  # else it is not compact
+        value = _compact(raw)
+        if value is not None:
+            return Document(value, exact=True)
+    return parse(raw)
 
 
 def _compact(raw: bytes) -> Any:

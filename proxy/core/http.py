@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, TypeVar
 
 from proxy.core.difference import Difference, differences, snapshot
-from proxy.core.document import Document, encode, parse
+from proxy.core.document import Document, encode, read
 from proxy.core.errors import InvalidJson, NotAnObject, NotEditable, ProxyError
 from proxy.core.ledger import Ledger
 from proxy.core.stream import ByteStream, GuardedTap, Outcome, Tap
@@ -55,7 +55,7 @@ class Payload:
         """
         if self._document is None:
             try:
-                document = parse(self._raw)
+                document = read(self._raw)
             except ValueError as error:
                 raise InvalidJson(f"the request body is not JSON: {error}") from None
             if type(document.value) is not dict:

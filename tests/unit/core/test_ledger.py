@@ -182,6 +182,15 @@ async def test_a_transform_of_a_stream_leaves_the_hash_of_both_sides():
     assert told(exchange) == [("edit", "answer", "(body)", *sides)]
 
 
+async def test_a_header_of_a_stream_is_entered_and_the_stream_is_not():
+    def name(response):
+        response.headers = [*response.headers, (b"X-New", b"1")]
+
+    exchange, response = await run(transform(answer=name), body=stream(b"a"))
+    assert await response.read() == b"a"
+    assert told(exchange) == [("edit", "answer", "header:x-new", ABSENT, "1")]
+
+
 async def test_a_transform_that_changed_nothing_of_a_stream_leaves_nothing():
     exchange, response = await run(mapped(Upper), body=stream(b"AB"))
     await response.read()

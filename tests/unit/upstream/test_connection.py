@@ -148,6 +148,7 @@ async def test_a_slow_reader_holds_the_server_back(monkeypatch):
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + bytes(size)
     async with serving(answer) as (url, connections), Http1Transport() as transport:
         response = await transport.handle_async_request(httpx.Request("GET", url))
+        assert isinstance(response.stream, httpx.AsyncByteStream)
         chunks = aiter(response.stream)
         read = len(await anext(chunks))
         async with asyncio.timeout(10):
