@@ -81,10 +81,16 @@ def _compare(
         for number in range(-1, options.rounds):  # the first warms up and does not count
             shift = number % len(compared)
             for server in compared[shift:] + compared[:shift]:
+                usage.settle(server.pid)
                 before = usage.of(server.pid)
                 salt = f"{workload.name}-{number}" if workload.cycle is None else workload.name
                 seconds = options.seconds if number >= 0 else 1
-                found = load.run(server.url, folder, workload, salt=salt, seconds=seconds)
+                try:
+                    found = load.run(server.url, folder, workload, salt=salt, seconds=seconds)
+                except load.Void:
+                    if number < 0:
+                        continue
+                    raise
                 cpu = (usage.of(server.pid).cpu_s - before.cpu_s) / found.requests * 1e6
                 if number >= 0:
                     values = {"per_second": found.per_second, "p50_ms": found.p50_ms, "cpu_us": cpu}

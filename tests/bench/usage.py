@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import NamedTuple
 
+_LOOK = 0.2
+"""Seconds between two looks at whether a process is idle."""
 _TICK = 1 / os.sysconf("SC_CLK_TCK")
 
 
@@ -29,6 +32,15 @@ def of(pid: int) -> Usage:
         cpu += (int(fields[11]) + int(fields[12])) * _TICK
         rss += int(fields[21]) * os.sysconf("SC_PAGE_SIZE") / 2**20
     return Usage(cpu, rss, descriptors)
+
+
+def settle(pid: int, patience: float = 10.0) -> None:
+    """Return when the process has worked off what it still had to do, or after `patience` seconds."""
+    due, busy = time.monotonic() + patience, True
+    while busy and time.monotonic() < due:
+        before = of(pid).cpu_s
+        time.sleep(_LOOK)
+        busy = of(pid).cpu_s - before > _LOOK / 10
 
 
 def children(pid: int) -> list[int]:
