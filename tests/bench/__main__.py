@@ -84,7 +84,7 @@ def _compare(
                 usage.settle(server.pid)
                 before = usage.of(server.pid)
                 salt = f"{workload.name}-{number}" if workload.cycle is None else workload.name
-                seconds = options.seconds if number >= 0 else 1
+                seconds = max(options.seconds, workload.connections // 200) if number >= 0 else 1
                 try:
                     found = load.run(server.url, folder, workload, salt=salt, seconds=seconds)
                 except load.Void:
