@@ -19,7 +19,7 @@ Rounds = dict[str, dict[str, dict[str, list[float]]]]
 
 
 def main() -> int:
-    """Measure, report, and return 1 where a gate fails."""
+    """Measure, report, and return 1 where a gate fails or a measurement is void."""
     options = _options()
     if shutil.which("wrk") is None:
         print("make bench needs wrk, a compiled load generator; with Debian: apt-get install wrk", file=sys.stderr)
@@ -32,7 +32,8 @@ def main() -> int:
     report.show(found)
     if options.json is not None:
         report.write(found, options.json)
-    return 0 if all(item.passed for item in gates.judged(found["workloads"], cores=os.cpu_count() or 1)) else 1
+    judged = gates.judged(found["workloads"], cores=os.cpu_count() or 1)
+    return 0 if not options.void and all(item.passed for item in judged) else 1
 
 
 def _options() -> argparse.Namespace:
@@ -43,6 +44,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, help="write every measurement to this file")
     options = parser.parse_args()
     options.only = options.only or workloads.NAMES
+    options.void = []
     return options
 
 
@@ -76,27 +78,39 @@ def _measure(options: argparse.Namespace, folder: Path, found: dict[str, Any]) -
 def _compare(
     compared: list[Server], chosen: list[Workload], folder: Path, options: argparse.Namespace, rounds: Rounds
 ) -> None:
-    """Measure every server in every round, each time in another order."""
+    """Measure every server with every workload; one that nothing can be said of is left out, and fails the target."""
     for workload in chosen:
-        for number in range(-1, options.rounds):  # the first warms up and does not count
-            shift = number % len(compared)
-            for server in compared[shift:] + compared[:shift]:
-                usage.settle(server.pid)
-                before = usage.of(server.pid)
-                salt = f"{workload.name}-{number}" if workload.cycle is None else workload.name
-                seconds = max(options.seconds, workload.connections // 200) if number >= 0 else 1
-                try:
-                    found = load.run(server.url, folder, workload, salt=salt, seconds=seconds)
-                except load.Void:
-                    if number < 0:
-                        continue
-                    raise
-                cpu = (usage.of(server.pid).cpu_s - before.cpu_s) / found.requests * 1e6
-                if number >= 0:
-                    values = {"per_second": found.per_second, "p50_ms": found.p50_ms, "cpu_us": cpu}
-                    _note(rounds, workload.name, server.name, values)
-            if number >= 0 and workload.ideal is not None:
-                _note(rounds, workload.name, gates.IDEAL, {"per_second": workload.ideal})
+        try:
+            _compare_on(workload, compared, folder, options, rounds)
+        except load.Void as error:
+            print(f"make bench: {error}", file=sys.stderr)
+            options.void.append(workload.name)
+            rounds.pop(workload.name, None)
+
+
+def _compare_on(
+    workload: Workload, compared: list[Server], folder: Path, options: argparse.Namespace, rounds: Rounds
+) -> None:
+    """Measure every server in every round, each time in another order."""
+    for number in range(-1, options.rounds):  # the first warms up and does not count
+        shift = number % len(compared)
+        for server in compared[shift:] + compared[:shift]:
+            usage.settle(server.pid)
+            before = usage.of(server.pid)
+            salt = f"{workload.name}-{number}" if workload.cycle is None else workload.name
+            seconds = max(options.seconds, workload.connections // 200) if number >= 0 else 1
+            try:
+                found = load.run(server.url, folder, workload, salt=salt, seconds=seconds)
+            except load.Void:
+                if number < 0:
+                    continue
+                raise
+            cpu = (usage.of(server.pid).cpu_s - before.cpu_s) / found.requests * 1e6
+            if number >= 0:
+                values = {"per_second": found.per_second, "p50_ms": found.p50_ms, "cpu_us": cpu}
+                _note(rounds, workload.name, server.name, values)
+        if number >= 0 and workload.ideal is not None:
+            _note(rounds, workload.name, gates.IDEAL, {"per_second": workload.ideal})
 
 
 def _compare_streams(compared: list[Server], options: argparse.Namespace, rounds: Rounds) -> None:
@@ -115,7 +129,8 @@ def _compare_workers(upstream: Server, folder: Path, options: argparse.Namespace
         ]
         found: Rounds = {}
         _compare(compared, [workloads.UNIQUE], folder, options, found)
-        rounds[workloads.WORKERS] = found[workloads.UNIQUE.name]
+        if workloads.UNIQUE.name in found:
+            rounds[workloads.WORKERS] = found[workloads.UNIQUE.name]
 
 
 def _note(rounds: Rounds, workload: str, server: str, values: dict[str, float]) -> None:
