@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -23,6 +24,9 @@ START_TIMEOUT = 10.0
 
 hypothesis_settings.register_profile("evalside", deadline=None)  # a loaded machine is no finding
 hypothesis_settings.load_profile("evalside")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a job in the background has it, and all that it starts
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @dataclass
