@@ -33,7 +33,6 @@ from proxy.upstream.recorded import Recorded
 from proxy.upstream.terminal import Timeouts, Upstream
 from proxy.upstream.transport import AiohttpTransport
 from proxy.upstream.watches import Watches
-from proxy.wire.identity import CREDENTIALS
 
 logger = logging.getLogger("evalside")
 
@@ -194,18 +193,18 @@ async def _model_side(stack: AsyncExitStack, made: Plan) -> ModelSide:
         canary=settings.canary,
         api_key=made.api_key,
     )
-    watch = Watches(make, ignored=_ignored(made))
+    watch = Watches(make, ignored=partial(_makes_no_difference, made))
     stack.push_async_callback(watch.aclose)
     transport.on_doubt, transport.on_lapse = watch.doubt, watch.lapse
     upstream = Upstream(transport, made.address, Timeouts(**settings.timeout.model_dump()), made.api_key, watch.doubt)
     return ModelSide(upstream, watch, lambda: answers(transport, made.address))
 
 
-def _ignored(made: Plan) -> Collection[bytes]:
-    """Return the clients' credentials that make no difference to which model server it is."""
+def _makes_no_difference(made: Plan, credential: bytes) -> bool:
+    """Return whether a client's credential, by its header's name, cannot decide which model server answers."""
     if made.settings.upstream.namespace is not None:
-        return CREDENTIALS
-    return () if made.api_key is None else (b"authorization",)
+        return True
+    return made.api_key is not None and credential == b"authorization"
 
 
 async def _always_ready() -> str:

@@ -11,9 +11,7 @@ from proxy.core.errors import ReplayMiss
 from proxy.core.facts import CacheFacts
 from proxy.core.http import Exchange, Response
 from proxy.store.base import DEFAULT_RUN, POOLED, EntryKey, StoredResponse
-
-_CREDENTIALS = frozenset({b"api-key", b"authorization", b"cookie", b"x-api-key"})
-"""Requests with different ones share no call: the model server may refuse one and not the other."""
+from proxy.wire.identity import is_credential
 
 
 class Pooling:
@@ -68,7 +66,8 @@ class Pooling:
             response = await asked.call_next(asked.exchange)
             prepare(asked.exchange, response)
             return response
-        keys = tuple(item for item in asked.exchange.request.headers if item[0] in _CREDENTIALS)
+        # The model server may refuse one client and not the other.
+        keys = tuple(item for item in asked.exchange.request.headers if item[0] == b"cookie" or is_credential(item[0]))
         nobody_else = None if shares else object()
         boarded = await self._flights.board((at, keys, nobody_else), asked.exchange, asked.call_next, prepare)
         if not boarded.led:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 
 from proxy.core.http import Headers
 from proxy.upstream.identity import IdentityWatch
-from proxy.wire.identity import CREDENTIALS, Identity, ServerFacts
+from proxy.wire.identity import Identity, ServerFacts, is_credential
 
 MOST = 64
 """Sets of credentials that are watched for. The one that was asked for longest ago makes room."""
+
+
+def _none(name: bytes) -> bool:
+    return False
 
 
 class Watches:
@@ -22,12 +26,12 @@ class Watches:
 
     Args:
         make: returns a new watch.
-        ignored: names of credentials that the client's requests reach the server without.
+        ignored: says of a credential, by its name, that it makes no difference to who answers.
     """
 
-    def __init__(self, make: Callable[[], IdentityWatch], *, ignored: Collection[bytes] = ()) -> None:
+    def __init__(self, make: Callable[[], IdentityWatch], *, ignored: Callable[[bytes], bool] = _none) -> None:
         self._make = make
-        self._told = frozenset(CREDENTIALS).difference(ignored)
+        self._ignored = ignored
         self._first = make()  # of those who send none
         self._others: dict[bytes, IdentityWatch] = {}  # the latest last
         self._closing: set[asyncio.Task[None]] = set()
@@ -76,7 +80,7 @@ class Watches:
         return [self._first, *self._others.values()]
 
     def _of(self, headers: Headers) -> IdentityWatch:
-        told = [name + b":" + value for name, value in headers if name in self._told]
+        told = [name + b":" + value for name, value in headers if is_credential(name) and not self._ignored(name)]
         if not told:
             return self._first
         key = hashlib.sha256(b"\n".join(told)).digest()  # no key is kept

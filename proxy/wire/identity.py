@@ -10,6 +10,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -20,8 +21,10 @@ MODELS = b"/v1/models"
 METRICS = frozenset({b"/metrics", b"/v1/metrics"})
 """Prometheus text; nothing is read of it but the line that says when the process started."""
 
-CREDENTIALS = (b"authorization", b"x-api-key", b"api-key", b"openai-organization", b"openai-project")
-"""Headers that say who asks: behind a gateway they may decide which server answers."""
+_ACCOUNTS = frozenset({b"openai-organization", b"openai-project"})
+_KEY_NAME = re.compile(rb"authori[sz]ation|authentication|api[-_]?key|(^|[-_.])(auth|key|token)$")
+_OF_ONE_REQUEST = re.compile(rb"idempotency|csrf|xsrf")
+"""Named like keys, and new with every request."""
 
 _START_TIME = "metrics.process_start_time_seconds"
 _RANDOM_SEED = "server_info.random_seed"
@@ -320,9 +323,18 @@ def _pick(source: Any, names: Iterable[str]) -> dict[str, str]:
     return {name: _text(source[name]) for name in names if source.get(name) is not None}
 
 
+@lru_cache(maxsize=1024)
+def is_credential(name: bytes) -> bool:
+    """Return whether a header, its name in lower case, says who asks: behind a gateway it may decide who answers.
+
+    Every gateway has a name of its own for its key (`x-goog-api-key`, `ocp-apim-subscription-key`, `helicone-auth`).
+    """
+    return name in _ACCOUNTS or (_KEY_NAME.search(name) is not None and _OF_ONE_REQUEST.search(name) is None)
+
+
 def credentials(headers: Headers) -> Headers:
     """Return the fields, names in lower case, that say who asks."""
-    return [item for item in headers if item[0] in CREDENTIALS]
+    return [item for item in headers if is_credential(item[0])]
 
 
 def _text(value: Any) -> str:

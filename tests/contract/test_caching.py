@@ -169,6 +169,13 @@ async def test_clients_share_answers_where_their_keys_lead_to_the_same_server(pr
     assert [request.header("authorization") for request in proxy.server.generation_requests] == ["Bearer a", "Bearer b"]
 
 
+@pytest.mark.parametrize("name", ["api-key", "x-goog-api-key", "ocp-apim-subscription-key", "x-portkey-virtual-key"])
+async def test_a_key_under_any_name_may_lead_to_another_server(proxy: Sidecar, name: str) -> None:
+    proxy.server.on("/version", lambda request: Reply(json={"version": request.header(name) or "0"}))
+    told = [(await proxy.ask(**{name.replace("-", "_"): key})).cache for key in "abab"]
+    assert told == ["miss", "miss", "hit", "hit"]
+
+
 async def test_a_cache_dir_is_a_database_of_its_own(tmp_path, server) -> None:
     options = [{"name": "caching", "config": {"cache_dir": str(tmp_path / "own")}}]
     async with sidecar(tmp_path / "a", server, options) as proxy:

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from proxy.wire.identity import PATHS, ServerFacts, answered_text, credentials, digest, read, start_time
+from proxy.wire.identity import PATHS, ServerFacts, answered_text, credentials, digest, is_credential, read, start_time
 from tests.unit.wire.model_servers import (
     LLAMA_CPP,
     NIM,
@@ -233,6 +233,30 @@ def test_the_start_time_in_metrics(text, found):
 def test_the_fields_that_say_who_asks():
     asked = [(b"authorization", b"Bearer a"), (b"accept", b"*/*"), (b"openai-project", b"p"), (b"cookie", b"c")]
     assert credentials(asked) == [asked[0], asked[2]]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("api-key", True),
+        ("cf-aig-authorization", True),
+        ("helicone-auth", True),
+        ("ocp-apim-subscription-key", True),
+        ("openai-organization", True),
+        ("x-api-key", True),
+        ("x-auth-token", True),
+        ("x-goog-api-key", True),
+        ("x-portkey-virtual-key", True),
+        ("cookie", False),
+        ("idempotency-key", False),
+        ("user-agent", False),
+        ("x-csrf-token", False),
+        ("x-keyword", False),
+        ("x-session-id", False),
+    ],
+)
+def test_every_gateways_name_for_its_key_says_who_asks_and_what_is_new_each_time_does_not(name, expected):
+    assert is_credential(name.encode()) is expected
 
 
 def test_the_digest_is_of_the_facts_in_any_order():
