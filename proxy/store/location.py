@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
@@ -78,13 +79,27 @@ def prepare_file(path: Path) -> None:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         refuse_network(path)
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        _make(path)
         path.chmod(0o600)  # an older umask, or a file made by hand, may have left it open to others
     except OSError as error:
         raise StoreError(
             f"store: {path} cannot be written ({error.strerror}); name another place in 'store' (EVALSIDE_STORE), or in"
             " caching's cache_dir"
         ) from None
+
+
+def _make(path: Path) -> None:
+    """Create the file where it is missing, and never open one that is there.
+
+    To close it again would release every lock that this process holds on it (POSIX), those of its SQLite connections
+    too: the next process to close the database would then take its WAL from under them.
+    """
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except FileExistsError:
+        wrong = errno.EISDIR if path.is_dir() else 0 if os.access(path, os.R_OK | os.W_OK) else errno.EACCES
+        if wrong:
+            raise OSError(wrong, os.strerror(wrong)) from None
 
 
 def refuse_network(path: Path, mounts: str | None = None) -> None:

@@ -1,11 +1,15 @@
 import os
+import sqlite3
 import stat
+import subprocess
+import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from proxy.store.base import StoreError
-from proxy.store.location import parse_store_url, refuse_network
+from proxy.store.location import parse_store_url, prepare_file, refuse_network
 from proxy.store.sqlite import SqliteStore
 from proxy.testing.contracts import record
 
@@ -95,3 +99,29 @@ def test_a_file_that_was_open_to_others_is_closed_to_them(tmp_path: Path) -> Non
 def test_a_place_that_cannot_be_written_is_named_with_the_way_out(path: str) -> None:
     with pytest.raises(StoreError, match=rf"{path}.* cannot be written .*EVALSIDE_STORE"):
         SqliteStore(Path(path)).open()
+
+
+def test_a_database_in_use_keeps_its_locks(tmp_path: Path) -> None:
+    """Without them the next process that closes it takes itself for the last one, and deletes the WAL in use."""
+    path = tmp_path / "used.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("CREATE TABLE t (x)")
+        prepare_file(path)
+        other = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('DELETE FROM t'); c.close()"
+        subprocess.run([sys.executable, "-c", other, path], check=True)
+        assert (tmp_path / "used.db-wal").exists()
+        assert connection.execute("SELECT count(*) FROM t").fetchone() == (0,)
+
+
+def test_what_cannot_be_a_database_is_said(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="Is a directory"):
+        prepare_file(tmp_path)
+
+
+def test_a_file_that_may_not_be_written_is_said(tmp_path: Path, monkeypatch) -> None:
+    path = tmp_path / "a.db"
+    path.touch()
+    monkeypatch.setattr(os, "access", lambda *args: False)
+    with pytest.raises(StoreError, match="Permission denied"):
+        prepare_file(path)
