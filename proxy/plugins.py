@@ -220,7 +220,7 @@ def _explain(name: str, plugin: Plugin[Any], item: dict[str, Any]) -> str:
     if item["type"] == "missing":
         return f"interceptor '{name}': option '{option}' is missing"
     given = f"{option} is {shown(option, item['input'])}" if option else "its options"
-    return f"interceptor '{name}': {given}: {item['msg']}"
+    return f"interceptor '{name}': {given}: {item['msg'].removeprefix('Value error, ')}"
 
 
 async def build(

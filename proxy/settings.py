@@ -67,10 +67,12 @@ class UpstreamSettings(_Strict):
     model_aliases: dict[str, str] = Field({}, description="model names of clients -> names of the server")
     api_key_name: str | None = Field(None, description="name of the environment variable that holds the server's key")
     namespace: str | None = Field(
-        None, description="identity of the model in the cache, in place of what the server says of itself"
+        None, min_length=1, description="identity of the model in the cache, in place of what the server says of itself"
     )
     canary: str | None = Field(
-        None, description="a prompt whose greedy answer tells a restarted server with the same model from another"
+        None,
+        min_length=1,
+        description="a prompt whose greedy answer tells a restarted server with the same model from another",
     )
     timeout: TimeoutSettings = Field(TimeoutSettings(), description="time limits")
 
@@ -267,6 +269,10 @@ class _UniqueKeys(yaml.SafeLoader):
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
+    if path.is_fifo():
+        raise ConfigError(
+            f"config file '{path}' is a pipe, which can be read once, and every worker reads it; write it to a file"
+        )
     try:
         document = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)  # noqa: S506 - a SafeLoader
     except OSError as error:
@@ -324,6 +330,7 @@ def _explain(error: ValidationError) -> str:
 
 
 _EXPECTED = {
+    "string_too_short": "write something, or leave it out",
     "model_type": "it takes a mapping of its own keys, for example {url: …}",
     "tuple_type": "it takes a list, for example [caching]",
 }

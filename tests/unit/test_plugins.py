@@ -122,7 +122,7 @@ def test_what_is_not_enabled_is_not_there() -> None:
         ({"name": "caching", "config": {"mode": "sometimes"}}, "'caching': mode is 'sometimes': .*'on', 'off'"),
         (
             {"name": "caching", "config": {"mode": "on", "reuse_cached_responses": True}},
-            "mode and reuse_cached_responses",
+            "'caching': its options: mode and reuse_cached_responses",
         ),
         ({"name": "modify_tools", "config": {"add_properties": {"a": float("nan")}}}, "cannot be sent as JSON"),
         ({"name": "system_message"}, "'system_message': option 'system_message' is missing"),

@@ -87,6 +87,8 @@ def test_no_interceptors_and_no_key_differ(load) -> None:
         ("upstream: {model_id: x}", r"'upstream.url' is missing; .*EVALSIDE_UPSTREAM__URL"),
         ("upstream: {url: x}\nmax_body_bytes: many", r"'max_body_bytes' is 'many': .*integer"),
         ("upstream: {url: x, timeout: {idle: -1}}", r"'upstream.timeout.idle' is -1: .*greater than 0"),
+        ("upstream: {url: x, namespace: ''}", r"'upstream.namespace' is '': write something, or leave it out"),
+        ("upstream: {url: x, canary: ''}", r"'upstream.canary' is '': write something, or leave it out"),
         ("upstream: {url: x}\nlog_level: loud", r"'log_level' is 'loud': .*'debug'"),
         ("upstream: http://x", r"'upstream' is 'http://x': "),
         ("- a\n- b", r"must hold a mapping, for example 'upstream"),
@@ -106,6 +108,9 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path) -> None:
         load_settings(tmp_path / "none.yaml")
     with pytest.raises(ConfigError, match="cannot be read"):
         load_settings(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ConfigError, match=r"is a pipe, which can be read once.*; write it to a file"):
+        load_settings(tmp_path / "pipe")
     (tmp_path / "latin.yaml").write_bytes(b"a: \xff")
     with pytest.raises(ConfigError, match="is not YAML"):
         load_settings(tmp_path / "latin.yaml")

@@ -7,6 +7,7 @@ from proxy.core.nearest import did_you_mean
     ("name", "valid", "said"),
     [
         ("cahce", ["caching", "cache"], "; did you mean 'cache'?"),
+        ("cahce", ["caching", "damping"], "; did you mean 'caching'?"),
         ("zzz", ["beta", "alpha"], "; valid: alpha, beta"),
         ("zzz", [], ""),
     ],
