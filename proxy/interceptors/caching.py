@@ -163,6 +163,8 @@ class Caching:
             recorded = await self._store.identities(run)
             names += [name for name in recorded if name not in names and self._identities.knows(name)]
         asked = Asked(exchange, call_next, place, mode, identity, names, self._redactor)
+        if asked.stores:
+            await self._store.room()  # whether or not the mode looks anything up
         try:
             return await (self._pooling if place.deterministic else self._sampling).answer(asked)
         finally:

@@ -158,7 +158,7 @@ class ResponseStore(Protocol):
     """Answers by key."""
 
     async def get(self, at: EntryKey, /) -> StoredResponse | None:
-        """Return the answer kept there, None where there is none. Waits only while the writer is far behind."""
+        """Return the answer kept there, None where there is none."""
 
     async def others(self, at: EntryKey, /) -> list[tuple[str, StoredResponse]]:
         """Return the same answer in other shapes than `at.shape`, each with its shape."""
@@ -279,6 +279,9 @@ class Memory(Protocol):
 
 class CacheStore(ResponseStore, RunStore, Protocol):
     """Answers, and the runs that use them, in one place."""
+
+    async def room(self) -> None:
+        """Wait while answers queue up faster than they can be written: none of them is ever shed."""
 
     def lost(self, name: str, /) -> None:
         """Count one of `LOSSES` that happened before the store."""

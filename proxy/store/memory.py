@@ -32,6 +32,9 @@ class MemoryStore:
         self.records: list[ExchangeRecord] = []
         self.losses = Losses()
 
+    async def room(self) -> None:
+        """Return: nothing is queued here."""
+
     async def get(self, at: EntryKey, /) -> StoredResponse | None:
         """Return the answer kept there, None where there is none."""
         row = self._db.execute(queries.GET, at).fetchone()

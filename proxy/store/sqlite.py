@@ -126,9 +126,12 @@ class SqliteStore:
         """Return this process's losses that `reading.losses` does not show yet, by name."""
         return self._writer.unsaved()
 
+    async def room(self) -> None:
+        """Wait while the writer is far behind: answers are never shed."""
+        await self._writer.room()
+
     async def get(self, at: EntryKey, /) -> StoredResponse | None:
         """Return the answer kept there; None where there is none, or where it cannot be read (counted)."""
-        await self._writer.room()
         unwritten = self._unwritten.get(at)
         if at[:3] in self._replacing:
             return None if unwritten is None else unwritten.response

@@ -1,9 +1,12 @@
+import asyncio
 import json
+import threading
 from typing import Any
 
 import pytest
 
 from proxy.store.reading import reading
+from proxy.store.writer import Job
 from proxy.testing import Fault, ModelServer, Reply
 from tests.contract.sidecar import CHAT, Sidecar, chat, sidecar
 
@@ -174,6 +177,20 @@ async def test_a_key_under_any_name_may_lead_to_another_server(proxy: Sidecar, n
     proxy.server.on("/version", lambda request: Reply(json={"version": request.header(name) or "0"}))
     told = [(await proxy.ask(**{name.replace("-", "_"): key})).cache for key in "abab"]
     assert told == ["miss", "miss", "hit", "hit"]
+
+
+@pytest.mark.parametrize(("temperature", "mode"), [(0, "on"), (0, "write"), (0, "refresh"), (0.7, "on")])
+async def test_no_answer_is_asked_for_while_the_disk_is_behind(
+    proxy: Sidecar, monkeypatch, temperature: float, mode: str
+) -> None:
+    monkeypatch.setattr("proxy.store.writer.CACHE_BACKLOG", 100)
+    behind = threading.Event()
+    proxy.app.state.house.store._writer.submit(Job(lambda connection: behind.wait(5), 200, is_log=False))
+    asking = asyncio.create_task(proxy.ask(chat(temperature=temperature), x_evalside_cache=mode))
+    await asyncio.wait({asking}, timeout=0.05)
+    assert not proxy.server.generation_requests
+    behind.set()
+    assert (await asyncio.wait_for(asking, 5)).status == 200
 
 
 async def test_a_cache_dir_is_a_database_of_its_own(tmp_path, server) -> None:
