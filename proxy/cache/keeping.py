@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import parse_qsl
 
 from proxy.cache.identities import Identities
@@ -15,7 +16,7 @@ from proxy.core.collect import Collector
 from proxy.core.facts import NoDone, UpstreamFacts
 from proxy.core.hop import HOP_BY_HOP
 from proxy.core.http import Exchange, Headers, Response, get_header
-from proxy.core.redact import Redactor
+from proxy.core.redact import SECRET_OPTION, Redactor
 from proxy.core.stream import Outcome
 from proxy.store.base import DEFAULT_RUN, CacheStore, EntryKey, Lease, StoredResponse
 from proxy.wire.answer import Shared
@@ -108,8 +109,18 @@ class Completed:
     def _holds_secret(self, *parts: bytes) -> bool:
         # Clients without a key send a word ("unused", "not-needed"), which an answer may well contain.
         query = parse_qsl(self._exchange.request.query)
-        keys = [item for item in (*self._exchange.received_headers, *query) if len(item[1]) >= _SHORTEST_KEY]
+        told = (*self._exchange.received_headers, *query, *_keys_in(self._exchange.request.body.json))
+        keys = [item for item in told if len(item[1]) >= _SHORTEST_KEY]
         return any(self._redactor.raw(part, keys) != part for part in parts)
+
+
+def _keys_in(document: Mapping[str, Any]) -> list[tuple[bytes, bytes]]:
+    """Return the keys that a request names as such in its body, as some gateways take them (`api_key`)."""
+    return [
+        (name.encode(), value.encode())
+        for name, value in document.items()
+        if isinstance(value, str) and SECRET_OPTION.search(name)
+    ]
 
 
 def _is_of_the_moment(name: bytes) -> bool:

@@ -1,10 +1,13 @@
 import asyncio
 import json
+import sqlite3
 import threading
+from contextlib import closing
 from typing import Any
 
 import pytest
 
+from proxy.store.codec import unpack
 from proxy.store.reading import reading
 from proxy.store.writer import Job
 from proxy.testing import Fault, ModelServer, Reply
@@ -191,6 +194,18 @@ async def test_no_answer_is_asked_for_while_the_disk_is_behind(
     assert not proxy.server.generation_requests
     behind.set()
     assert (await asyncio.wait_for(asking, 5)).status == 200
+
+
+async def test_a_key_in_the_body_is_not_kept(proxy: Sidecar) -> None:
+    secret = "sk-0123456789abcdef0123456789"
+    for field, second in (("api_key", "miss"), ("access_token", "miss"), ("prompt_cache_key", "hit")):
+        body = chat(messages=[{"role": "user", "content": field}], **{field: secret})
+        assert [(await proxy.ask(body)).cache for _ in range(2)] == ["miss", second]
+    await proxy.app.state.house.store.flush()
+    with closing(sqlite3.connect(proxy.database)) as connection:
+        kept = [unpack(row[0]) for row in connection.execute("SELECT request FROM responses")]
+    assert len(kept) == 1
+    assert secret.encode() not in kept[0]
 
 
 async def test_a_cache_dir_is_a_database_of_its_own(tmp_path, server) -> None:
