@@ -15,8 +15,10 @@ from proxy.upstream.address import Address
 from proxy.wire.encoding import decode
 from proxy.wire.identity import METRICS, MODELS, PATHS, ServerFacts, answered_text, credentials, read, start_time
 
-PATIENCE = 5.0
-"""Seconds for one information route, to the last byte."""
+PATIENCE = 20.0
+"""Seconds for one information route, to the last byte: llama.cpp answers some of them between two batches of tokens."""
+_CONNECT = 5.0
+"""Seconds until a connection stands."""
 CANARY_PATIENCE = 120.0
 """Seconds for the canary: the server generates up to 32 tokens, perhaps behind a queue of other requests."""
 _LARGEST = 1024 * 1024
@@ -127,7 +129,7 @@ class Prober:
             httpx.URL(self._address.origin),
             headers=fields,
             stream=httpx.ByteStream(document or b""),
-            extensions={"target": self._address.locate(path), "timeout": {"connect": PATIENCE}},
+            extensions={"target": self._address.locate(path), "timeout": {"connect": _CONNECT}},
         )
 
 
