@@ -16,7 +16,7 @@ from harness.errors import ConfigurationError, EndpointError, EvaluationError, R
 from harness.external.task import Answered, ForeignTask
 from harness.journal import Journal
 from harness.judge import judging
-from harness.profiles import refuse_lacking
+from harness.profiles import refuse_lacking, require
 from harness.proxy_process import require_key
 from harness.records import OnProgress, SampleRecord, Tally
 from harness.redact import Redactor
@@ -77,11 +77,7 @@ def check(config: EvaluationConfig, target: EvaluationTarget) -> Task | ForeignT
     if config.supported_endpoint_types is not None and kind not in config.supported_endpoint_types:
         kinds = " or ".join(sorted(config.supported_endpoint_types))
         raise ConfigurationError(f"supported_endpoint_types allows {kinds}, but the endpoint is of type {kind.value!r}")
-    if config.required_capabilities:
-        raise ConfigurationError(
-            f"required_capabilities names {config.required_capabilities[0]!r}, and nothing tests capabilities before a "
-            "run; see what the endpoint can do yourself, and leave it out"
-        )
+    require(config.required_capabilities or (), target.api_endpoint)
     if target.api_endpoint.stream:
         raise ConfigurationError(f"stream: true, but task {task.name!r} asks for plain answers; leave stream out")
     if config.params.task not in {None, task.name}:

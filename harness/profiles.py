@@ -1,7 +1,7 @@
 """What `evalside probe` found out about an endpoint, where it was run in this working directory."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -9,8 +9,18 @@ from urllib.parse import urlsplit
 from harness.api import ApiEndpoint
 from harness.errors import ConfigurationError
 from harness.tasks.catalog import Entry, missing
+from harness.tasks.needs import Lack, lacks
 
 FOLDER = Path(".evalside") / "profiles"
+_NEEDS = {
+    "logprobs": "logprobs",
+    "tools": "tools",
+    "image_url": "images",
+    "image_url_with_detail": "images",
+    "multi_image_url": "images",
+    "audio_url": "audio",
+}
+"""What the reference system calls a capability, and the need that the probe tests."""
 _ENDPOINTS = ("/chat/completions", "/completions", "/embeddings", "/responses", "/messages")
 
 
@@ -38,11 +48,39 @@ def refuse_lacking(entry: Entry, endpoint: ApiEndpoint, folder: Path = FOLDER) -
     if found is None:
         return
     path, profile = found
-    reasons = [lack.reason for lack in missing(entry, profile, endpoint.speaks())]
-    if reasons:
-        said = "\n".join(f"  - {reason}" for reason in reasons)
+    _refuse(f"what task {entry.qualified} needs", path, endpoint, missing(entry, profile, endpoint.speaks()))
+
+
+def require(capabilities: Sequence[str], endpoint: ApiEndpoint, folder: Path = FOLDER) -> None:
+    """Raises ConfigurationError unless the endpoint's profile has no word against these capabilities.
+
+    They are the reference system's `required_capabilities`; without a profile nothing is known of them.
+    """
+    for capability in capabilities:
+        if capability not in _NEEDS:
+            raise ConfigurationError(
+                f"required_capabilities names {capability!r}, which evalside probe does not test; leave it out"
+            )
+    if not capabilities:
+        return
+    found = find_profile(endpoint, folder)
+    if found is None:
         raise ConfigurationError(
-            f"the endpoint cannot do what task {entry.qualified} needs, as evalside probe found ({path}):\n{said}\n"
+            f"required_capabilities names {capabilities[0]!r}, and nobody probed this endpoint; run "
+            f"`evalside probe --upstream {endpoint.url}` first, or leave it out"
+        )
+    path, profile = found
+    needs = sorted({_NEEDS[capability] for capability in capabilities})
+    _refuse(
+        "what required_capabilities asks for", path, endpoint, lacks("this run", needs, [endpoint.speaks()], profile)
+    )
+
+
+def _refuse(what: str, path: Path, endpoint: ApiEndpoint, found: Sequence[Lack]) -> None:
+    if found:
+        said = "\n".join(f"  - {lack.reason}" for lack in found)
+        raise ConfigurationError(
+            f"the endpoint cannot do {what}, as evalside probe found ({path}):\n{said}\n"
             f"If it can by now, run `evalside probe --upstream {endpoint.url}` again, or delete that file."
         )
 

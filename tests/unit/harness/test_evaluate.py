@@ -175,7 +175,11 @@ def test_a_timeout_says_what_to_do(server, said, params, said_, message):
             {},
             r"types allows completions, but .* 'chat'",
         ),
-        ({"required_capabilities": ["tools"]}, {}, "required_capabilities names 'tools', and nothing tests"),
+        (
+            {"required_capabilities": ["tools"]},
+            {},
+            r"names 'tools', and nobody probed this endpoint; run `evalside probe",
+        ),
         ({"type": "lm-eval.hellaswag"}, {}, r"'lm-eval\.hellaswag' needs an endpoint of type completions, not 'chat'"),
         ({"type": "bfcl.parallel", "params": ConfigParams(top_p=0.5)}, {}, "bfcl cannot be told top_p"),
         ({"type": "lm-eval.gsm8k", "params": ConfigParams(extra={"fewshot": 1})}, {}, "no option 'fewshot'"),

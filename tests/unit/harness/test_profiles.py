@@ -5,7 +5,7 @@ import pytest
 from harness.api import ApiEndpoint
 from harness.errors import ConfigurationError
 from harness.profiles import find_profile as found_profile
-from harness.profiles import refuse_lacking
+from harness.profiles import refuse_lacking, require
 from harness.tasks.catalog import resolve
 
 
@@ -63,6 +63,19 @@ def test_a_task_that_needs_what_is_missing_is_refused_with_the_reason_and_the_wa
     assert str(path) in str(error.value)
     refuse_lacking(resolve("gsm8k").entry, endpoint, tmp_path)
     refuse_lacking(resolve("lm-eval.hellaswag").entry, endpoint, tmp_path / "none")
+
+
+def test_required_capabilities_are_what_the_probe_found(probed, tmp_path):
+    endpoint = ApiEndpoint(url="http://localhost:8080/v1", model_id="m")
+    require([], endpoint, tmp_path)
+    with pytest.raises(ConfigurationError, match="nobody probed this endpoint"):
+        require(["tools"], endpoint, tmp_path)
+    probed("a", chat__tools="ignored", chat__logprobs="supported")
+    require(["logprobs"], endpoint, tmp_path)
+    with pytest.raises(ConfigurationError, match=r"required_capabilities asks for[\s\S]*chat\.tools is ignored"):
+        require(["logprobs", "tools"], endpoint, tmp_path)
+    with pytest.raises(ConfigurationError, match="'video_url', which evalside probe does not test"):
+        require(["video_url"], endpoint, tmp_path)
 
 
 @pytest.mark.parametrize(("content", "said"), [("{", "cannot be read"), ("[]", "no capability profile")])
