@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -18,6 +19,7 @@ import typer
 import uvicorn
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 from uvicorn.supervisors import Multiprocess
 
 from proxy import __version__
@@ -140,7 +142,8 @@ def check(upstream: UpstreamUrl = None, config: ConfigFile = None, replay: Bundl
         "#", "interceptor", "layer", "options", title=f"Pipeline {described['fingerprint']}", title_justify="left"
     )
     for number, stage in enumerate(described["pipeline"], start=1):
-        table.add_row(str(number), stage["name"], stage["layer"], str(stage["config"] or ""))
+        options = Text(json.dumps(stage["config"], ensure_ascii=False) if stage["config"] else "")
+        table.add_row(str(number), stage["name"], stage["layer"], options)
     out = Console(soft_wrap=True, highlight=False)
     for note in plan.notes:
         typer.secho(f"note: {note}", fg=typer.colors.YELLOW, err=True)

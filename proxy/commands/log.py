@@ -14,7 +14,7 @@ from proxy.commands.failing import fail
 from proxy.commands.ids import whole_id
 from proxy.commands.opening import open_log, pass_of, whole_run
 from proxy.commands.options import AsJson, ConfigFile, StoreUrl
-from proxy.commands.tables import moment, show_facts, show_rows, show_text
+from proxy.commands.tables import milliseconds, moment, show_facts, show_rows, show_text
 from proxy.store import changes, reading
 from proxy.store.log_export import export_log
 
@@ -47,9 +47,14 @@ def ls_command(  # noqa: PLR0913 - one parameter for each option
     if as_json:
         _print_json(found)
         return
-    names = ["id", "run", "path", "status", "cache", "outcome", "error", "duration_ms"]
-    rows = [[moment(item["started_at"]), *(item[name] for name in names)] for item in found]
-    show_rows(["at", *names], rows)
+    names = ["id", "run", "path", "status", "cache", "outcome", "error"]
+    show_rows(
+        ["at", *names, "ms"],
+        [
+            [moment(item["started_at"]), *(item[name] for name in names), milliseconds(item["duration_ms"])]
+            for item in found
+        ],
+    )
 
 
 @log_app.command("show")
@@ -69,7 +74,12 @@ def show_command(
         _print_json(found)
         return
     longer = {*_BODIES, "request_headers", "response_headers", "changes", "started_at"}
-    show_facts({"at": moment(found["started_at"]), **{k: v for k, v in found.items() if k not in longer}})
+    facts = {
+        name: milliseconds(value) if name.endswith("_ms") else value
+        for name, value in found.items()
+        if name not in longer
+    }
+    show_facts({"at": moment(found["started_at"]), **facts})
     if found["changes"]:
         show_rows(["interceptor", "on", "field", "from", "to", "why", "times"], map(_change, found["changes"]))
     for name in ("request_headers", "response_headers"):

@@ -68,7 +68,7 @@ def show_entry(item: Mapping[str, Any], *, whole: bool) -> None:
             **{name: item[name] for name in ("key", "route", "shape", "run", "identity", "status", "sample")},
             "pool": item["pool"] or "deterministic",
             "created": moment(item["created_at"]),
-            "upstream_ms": item["upstream_ms"],
+            "upstream_ms": milliseconds(item["upstream_ms"]),
             "size": size(item["size"]),
             "headers": "\n".join(f"{name}: {value}" for name, value in item["headers"]),
         }
@@ -102,6 +102,11 @@ def show_text(name: str, text: str) -> None:
 def size(count: int) -> str:
     """Return a number of bytes for people."""
     return decimal(count)
+
+
+def milliseconds(value: float | None) -> str:
+    """Return a span of time for people."""
+    return "" if value is None else f"{value:.1f}"
 
 
 def moment(seconds: float | None) -> str:

@@ -39,6 +39,17 @@ def test_check_prints_the_effective_pipeline_without_secrets(tmp_path) -> None:
     assert not (tmp_path / ".evalside").exists()
 
 
+def test_check_shows_options_as_they_could_be_written(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
+    (tmp_path / "proxy.yaml").write_text(
+        "upstream: {url: 'http://x'}\n"
+        "interceptors:\n- {name: system_message, config: {system_message: 'Answer in [red] or [/blue].'}}\n"
+    )
+    result = CliRunner().invoke(cli_module.app, ["check", "--config", str(tmp_path / "proxy.yaml")])
+    assert result.exit_code == 0
+    assert '"system_message": "Answer in [red] or [/blue].", "strategy": "prepend", "separate": false}' in result.stdout
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -1,6 +1,7 @@
 """The commands of `evalside log`, on a store that a sidecar has left behind."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -108,6 +109,7 @@ def test_exchanges_are_listed_newest_first(ids) -> None:
     assert [item["id"] for item in told] == ids[:0:-1]
     table = run("ls", *STORE).stdout
     assert [identity in table for identity in ids] == [True] * 3
+    assert len(re.findall(r" \d+\.\d +$", table, re.MULTILINE)) == 3, "milliseconds with one digit behind the point"
     assert json.loads(run("ls", "--run", "r", "--json", *STORE).stdout)[0]["run"] == "r1"
     unknown = run("ls", "--run", "x", *STORE)
     assert (unknown.exit_code, "there is no run 'x'" in unknown.stderr) == (2, True)
