@@ -146,6 +146,7 @@ async def run_job(
         sidecar=await sidecar_facts(origin, job.place),
         span=Span(started, time.time()),
         redactor=redactor,
+        model=asked.model_id,
         data=() if isinstance(task, ForeignTask) else task.data(),
         harness={"name": task.entry.harness, "installed": " ".join(task.driver.requirements)}
         if isinstance(task, ForeignTask)

@@ -91,7 +91,7 @@ def compare(a: Ended, b: Ended, metric: str | None = None) -> Comparison:
         asked_differently=[name for name in shared if first[name].asked != second[name].asked],
         only_a=sorted(first.keys() - second.keys()),
         only_b=sorted(second.keys() - first.keys()),
-        settings=list(_settings(a.results, b.results)),
+        settings=list(_settings(a, b)),
     )
 
 
@@ -117,9 +117,13 @@ def _answered(ended: Ended, metric: str) -> dict[str, _Sample]:
     return found
 
 
-def _settings(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterable[tuple[str, Any, Any]]:
-    """The values of config and target that differ, but for where the files went."""
-    one, other = (dict(_flat({"config": each["config"], "target": each["target"]})) for each in (a, b))
+def _settings(a: Ended, b: Ended) -> Iterable[tuple[str, Any, Any]]:
+    """The values of config and target that differ, but for where the files went. The model is the one asked for."""
+    one, other = (
+        dict(_flat({name: each.results[name] for name in ("config", "target")}))
+        | {"target.api_endpoint.model_id": each.model}
+        for each in (a, b)
+    )
     for name in sorted(one.keys() | other.keys()):
         if one.get(name) != other.get(name) and name != "config.output_dir":
             yield name, one.get(name), other.get(name)

@@ -18,7 +18,6 @@ Scores = dict[str, Any]
 
 def flat_scores(ended: Ended) -> Iterator[Scores]:
     """One row for each score: task, model, metric, score, value, stderr, count, interval ends (null without report)."""
-    model = (ended.results["target"].get("api_endpoint") or {}).get("model_id")
     intervals = (ended.report.get("tasks") or {}).get(ended.task, {})
     for metric, told in ended.results["results"]["tasks"][ended.task]["metrics"].items():
         for name, score in told["scores"].items():
@@ -27,7 +26,7 @@ def flat_scores(ended: Ended) -> Iterator[Scores]:
             low, high = spread.get("interval") or (None, None)
             yield {
                 "task": ended.task,
-                "model": model,
+                "model": ended.model,
                 "metric": metric,
                 "score": name,
                 "value": score["value"],
@@ -136,7 +135,7 @@ def _settings(ended: Ended) -> dict[str, Any]:
     params = (ended.results["config"].get("params") or {}).items()
     return {
         "task": ended.task,
-        "model_id": endpoint.get("model_id"),
+        "model_id": ended.model,
         "url": endpoint.get("url"),
         **{f"params.{k}": v for k, v in params},
     }

@@ -30,6 +30,11 @@ class Ended:
         return str(next(iter(self.results["results"]["tasks"])))
 
     @property
+    def model(self) -> str | None:
+        """The model that was asked for: the report knows it also where the configuration left it to the endpoint."""
+        return self.report.get("model") or (self.results["target"].get("api_endpoint") or {}).get("model_id")
+
+    @property
     def score_name(self) -> str:
         """The task's main metric: the first of its results."""
         return str(next(iter(self.results["results"]["tasks"][self.task]["metrics"])))

@@ -21,7 +21,8 @@ _PACKAGES = ("evalside", "httpx", "aiohttp", "uvicorn", "fastapi", "orjson", "ji
 class Told:
     """What the harness knows of a task that ran. Secrets are redacted before they get here.
 
-    `data` are the facts of the task's data sets, `harness` the foreign harness and its version, None for native tasks.
+    `model` is the one that was asked for, None if requests named none. `data` are the facts of the task's data sets,
+    `harness` the foreign harness and its version, None for native tasks.
     """
 
     task: str
@@ -32,6 +33,7 @@ class Told:
     target: Mapping[str, Any]
     started_at: str
     ended_at: str
+    model: str | None = None
     data: Sequence[Any] = ()
     harness: Mapping[str, str] | None = None
     samples: Mapping[str, Any] = field(default_factory=dict)
@@ -44,6 +46,7 @@ def manifest(told: Told, sidecar: SidecarFacts) -> dict[str, Any]:
         "format": FORMAT,
         "task": told.task,
         "run": told.run,
+        "model": told.model,
         "command": told.command,
         "started_at": told.started_at,
         "ended_at": told.ended_at,

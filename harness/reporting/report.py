@@ -29,7 +29,7 @@ def report(
         "format": FORMAT,
         "task": manifest["task"],
         "run": manifest["run"],
-        "model": (manifest["target"].get("api_endpoint") or {}).get("model_id"),
+        "model": manifest["model"],
         "confidence": CONFIDENCE,
         "tasks": tasks,
         "groups": _groups(rows),

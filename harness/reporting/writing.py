@@ -25,7 +25,10 @@ RUN_CONFIG_FILE = "run_config.yml"
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """What a task's files are made of. `results` is the document of `results.yml`, `data` the facts of its data."""
+    """What a task's files are made of.
+
+    `results` is the document of `results.yml`, `model` what requests named, `data` the facts of the task's data.
+    """
 
     task: str
     run: str
@@ -34,6 +37,7 @@ class Material:
     sidecar: SidecarFacts
     span: Span
     redactor: Redactor
+    model: str | None = None
     data: Sequence[Any] = ()
     harness: Mapping[str, str] | None = None
 
@@ -82,6 +86,7 @@ def _told(made_of: Material, rows: Sequence[Mapping[str, Any]]) -> Told:
         target=results["target"],
         started_at=_iso(made_of.span.started),
         ended_at=_iso(made_of.span.ended),
+        model=made_of.model,
         data=made_of.data,
         harness=made_of.harness,
         samples={

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import pytest
@@ -60,6 +61,17 @@ def test_another_metric_by_name(ended):
 def test_settings_that_differ_are_named_and_folders_are_none(ended):
     found = compare(ended("a", [row(1)], temperature=0.0), ended("b", [row(1)], temperature=0.5))
     assert found.settings == [("config.params.temperature", 0.0, 0.5)]
+
+
+def test_a_model_that_the_endpoint_chose_is_that_model(ended):
+    a, b = ended("a", [row(1)]), ended("b", [row(1)])
+    unnamed = dataclasses.replace(
+        b, results={**b.results, "target": {"api_endpoint": {"url": "http://localhost:8080/v1"}}}, report={"model": "m"}
+    )
+    assert compare(a, unnamed).settings == []
+    assert ("target.api_endpoint.model_id", "m", "n") in compare(
+        a, dataclasses.replace(unnamed, report={"model": "n"})
+    ).settings
 
 
 def test_different_tasks_do_not_compare(ended):

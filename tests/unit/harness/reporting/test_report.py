@@ -14,7 +14,8 @@ TOLD = Told(
     git_hash="",
     command="evalside run",
     config={"type": "quiz"},
-    target={"api_endpoint": {"model_id": "m"}},
+    target={"api_endpoint": {}},
+    model="m",
     started_at="2026-01-01T00:00:00+00:00",
     ended_at="2026-01-01T00:01:00+00:00",
 )
