@@ -156,6 +156,7 @@ async def execute(
                     group.create_task(one(task))
         except ExceptionGroup as errors:
             raise _first(errors) from None  # a mistake of a task's code: told as it is, not as groups of one
+    ended.finished = {task.name: ended.finished[task.name] for task in plan.tasks if task.name in ended.finished}
     good = not ended.failed and not any(each.tally.errors for each in ended.finished.values())
     going.end("success" if good else "failed")
     return ended

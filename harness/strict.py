@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, model_validator
 def nearest(name: str, valid: Iterable[str]) -> str:
     """The end of an error message: the nearest valid name if one is near, then all of them."""
     names = sorted(str(each) for each in valid)
+    if not names:
+        return "; there is none to choose from"
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"; did you mean {close[0]!r}?" if close else ";"
     return f"{hint} Valid: {', '.join(names)}"

@@ -7,6 +7,7 @@ from harness.errors import ConfigurationError
 from harness.execution import Ended, Start, carry_out
 from harness.launcher.display import progress, summary
 from harness.launcher.failing import FAILED, SPOILT, USAGE, say
+from harness.launcher.tables import screen
 from harness.process import termination_unwinds
 from harness.records import Tally
 from harness.reporting.findings import NOTHING_FAILS, Thresholds
@@ -20,7 +21,7 @@ def carry(runs: Runs, start: Start, thresholds: Thresholds = NOTHING_FAILS) -> N
 
     KeyboardInterrupt after Ctrl-C.
     """
-    console, errors = Console(), Console(stderr=True)
+    console, errors = screen(), Console(stderr=True)
     say(console, f"run {start.run}, files in {start.folder}")
     for task in start.plan.tasks:
         say(console, f"  {resolve(task.config.type).said}")
@@ -47,16 +48,18 @@ def carry(runs: Runs, start: Start, thresholds: Thresholds = NOTHING_FAILS) -> N
 
 
 def _tell(ended: Ended, start: Start, console: Console, errors: Console) -> None:
+    several = len(start.plan.tasks) > 1
     if ended.finished:
         console.print(summary(ended.finished))
-        for done in ended.finished.values():
+        for name, done in ended.finished.items():
             for finding in done.findings:
-                say(console, f"{finding.finding}: {finding.text}")
+                said = f"{finding.finding}: {finding.text}"
+                say(console, f"{name}: {said}" if several else said)
             say(console, f"{done.results_file}\n{done.samples_file}\n{done.results_file.with_name(REPORT_HTML)}")
     bad = False
     for name, error in ended.failed.items():
         bad = True
-        say(errors, f"error: {name}: {error}" if len(start.plan.tasks) > 1 else f"error: {error}")
+        say(errors, f"error: {name}: {error}" if several else f"error: {error}")
     for done in ended.finished.values():
         if done.tally.errors:
             bad = True

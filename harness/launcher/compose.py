@@ -137,6 +137,11 @@ def _sorted_out(overrides: Sequence[str], path: Path | None) -> tuple[dict[str, 
         key, equals, value = override.lstrip("+").partition("=")
         if not equals and not override.startswith("~"):
             raise ConfigurationError(f"override {override!r} has no '='; write it like target.api_endpoint.model_id=m")
+        if key.partition(".")[0] == "config":
+            raise ConfigurationError(
+                f"override {override!r} is of tasks; write it evaluation.overrides.{key} for all of them, or "
+                f"{_TASKS}TASK.overrides.{key} for one"
+            )
         if "." not in key and any((folder / key / f"{value}.yaml").is_file() for folder in folders):
             choices[key] = value
         elif key in _DEFAULTS:

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from harness.api import Score
 from harness.job import Finished
+from harness.launcher.tables import table
 from harness.records import Tally
 from harness.results import main_score
 
@@ -51,17 +52,17 @@ def score_text(score: Score) -> str:
 
 def summary(finished: Mapping[str, Finished]) -> Table:
     """The table at the end of a run: a column for each task, by its name in the run."""
-    table = Table("", *finished, title_justify="left")
+    made = table("", *finished)
     scores = [main_score(next(iter(each.result.tasks.values()))) for each in finished.values()]
     tallies = [each.tally for each in finished.values()]
     names = list(dict.fromkeys(name for name, _ in scores))
     for name in names:
-        table.add_row(f"{name} (± stderr)", *(score_text(score) if found == name else "" for found, score in scores))
-    table.add_row("samples", *(f"{tally.done}, {tally.errors} without an answer" for tally in tallies))
-    table.add_row("cache hits", *(str(tally.hits) for tally in tallies))
-    table.add_row("upstream calls", *(str(tally.upstream_calls) for tally in tallies))
-    table.add_row("seconds", *(f"{tally.seconds:.1f}" for tally in tallies))
-    return table
+        made.add_row(f"{name} (± stderr)", *(score_text(score) if found == name else "" for found, score in scores))
+    made.add_row("samples", *(f"{tally.done}, {tally.errors} without an answer" for tally in tallies))
+    made.add_row("cache hits", *(str(tally.hits) for tally in tallies))
+    made.add_row("upstream calls", *(str(tally.upstream_calls) for tally in tallies))
+    made.add_row("seconds", *(f"{tally.seconds:.1f}" for tally in tallies))
+    return made
 
 
 def _facts(tally: Tally) -> str:

@@ -13,7 +13,6 @@ from typing import Annotated
 import typer
 import yaml
 from rich.console import Console
-from rich.table import Table
 
 from harness.errors import RunError
 from harness.evaluate import RESULTS_ROOT
@@ -22,6 +21,7 @@ from harness.launcher.carrying import carry
 from harness.launcher.completion import complete_run
 from harness.launcher.failing import failing, say
 from harness.launcher.ls import AsJson, run_row, when
+from harness.launcher.tables import screen, table
 from harness.plan import Plan, PlannedTask
 from harness.redact import Redactor
 from harness.runs.database import Runs
@@ -42,13 +42,13 @@ def status(run: Id, *, as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(json.dumps(run_row(found, jobs), indent=2))
         return
-    console = Console()
+    console = screen()
     say(console, f"run {found.id}: {found.state}, began {when(found.created_at)}, files in {found.folder}")
-    table = Table("task", "state", "samples", "cache hits", "errors", "score")
+    shown = table("task", "state", "samples", "cache hits", "errors", "score")
     for job in jobs:
         score = "" if job.score is None else f"{job.score_name} {job.score:.3f}"
-        table.add_row(job.name, job.state, f"{job.done}/{job.total}", str(job.hits), str(job.errors), score)
-    console.print(table)
+        shown.add_row(job.name, job.state, f"{job.done}/{job.total}", str(job.hits), str(job.errors), score)
+    console.print(shown)
     for job in jobs:
         if job.message:
             say(console, f"{job.name}: {job.message}")

@@ -126,6 +126,11 @@ def test_groups_of_the_users_own_are_found(composed, tmp_path):
         ),
         (FILE, ["deployment=vllm"], r"deployment.model, deployment.served_model_name: required|deployment.model"),
         (FILE, ["deployment=vlm"], r"unknown deployment 'vlm'; did you mean 'vllm'\?"),
+        (
+            FILE,
+            ["config.params.top_p=1"],
+            r"override 'config.params.top_p=1' is of tasks; write it evaluation.overrides.config.params.top_p for all",
+        ),
         (FILE, ["a.b"], "override 'a.b' has no '='"),
         (FILE, ["~a.b"], "override '~a.b' takes away a key that is not there"),
         (FILE, ["evaluation.tasks.gsm8.name=x"], r"no task 'gsm8'; did you mean 'gsm8k'\?"),
@@ -144,6 +149,11 @@ def test_files_that_are_not_there_are_named_with_the_nearest(composed, tmp_path)
     composed()
     with pytest.raises(ConfigurationError, match=r"there is no configuration .*ran.yaml; did you mean 'run'\?"):
         compose(Source(tmp_path, "ran"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(
+        ConfigurationError, match=r"there is no configuration .*run.yaml; there is none to choose from$"
+    ):
+        compose(Source(tmp_path / "empty", "run"))
     with pytest.raises(ConfigurationError, match="there is no folder nowhere"):
         compose(Source(name="nowhere/run"))
     with pytest.raises(ConfigurationError, match="needs --config-name"):

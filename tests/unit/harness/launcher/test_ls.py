@@ -1,5 +1,10 @@
 import json
 
+from rich.console import Console
+from typer.testing import CliRunner
+
+from harness.launcher import ls
+
 
 def test_tasks_are_listed_with_what_they_need(evalside):
     code, output = evalside("ls", "tasks")
@@ -11,6 +16,15 @@ def test_tasks_are_listed_with_what_they_need(evalside):
     assert smoke["harness"] == "native"
     assert smoke["endpoint_types"] == ["chat", "completions"]
     assert {"needs", "dataset", "license"} <= smoke.keys()
+
+
+def test_a_narrow_screen_has_names_whole_and_leaves_out_where_data_come_from(monkeypatch):
+    monkeypatch.setattr(ls, "screen", lambda: Console(width=100))
+    output = CliRunner().invoke(ls.ls_app, ["tasks"]).output
+    assert "mmlu_pro_computer_science" in output
+    assert "license" not in output
+    monkeypatch.setattr(ls, "screen", lambda: Console(width=200))
+    assert "license" in CliRunner().invoke(ls.ls_app, ["tasks"]).output
 
 
 def test_runs_are_listed_newest_first(ran, evalside):
