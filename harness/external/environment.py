@@ -8,10 +8,10 @@ import shutil
 import subprocess
 import sys
 import venv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from harness.errors import ConfigurationError, StartError
 from harness.external.base import Ask, Call, Driver
@@ -80,8 +80,16 @@ def find_environment(driver: Driver, ask: Ask, log: Path) -> Environment:
         if not os.access(path, os.X_OK) or path.is_dir():
             raise ConfigurationError(f"params.extra.python is {str(named)!r}, which is no Python that can be run")
         return Programs(path.absolute().parent)
-    requirements = tuple(ask.options.get("requirements") or driver.requirements)
+    requirements = _requirements(driver, ask.options)
     return Programs(None) if not requirements else Programs(made(driver.name, requirements, log))
+
+
+def to_install(driver: Driver, options: Mapping[str, Any]) -> tuple[str, ...]:
+    """The requirements that `find_environment` would install first; none if they are there, or the user says where."""
+    if options.get("image") is not None or options.get("python") is not None:
+        return ()
+    requirements = _requirements(driver, options)
+    return () if not requirements or (_root(driver.name, requirements) / _DONE).exists() else requirements
 
 
 def cache_root() -> Path:
@@ -95,8 +103,7 @@ def made(name: str, requirements: Sequence[str], log: Path) -> Path:
 
     Two processes that want the same one wait for each other. Raises StartError with the end of pip's output.
     """
-    said = "\n".join([*requirements, sys.version])
-    root = cache_root() / f"{name}-{hashlib.sha256(said.encode()).hexdigest()[:12]}"
+    root = _root(name, requirements)
     programs = root / "bin"
     with _locked(root.with_suffix(".lock")):
         if (root / _DONE).exists():
@@ -106,6 +113,15 @@ def made(name: str, requirements: Sequence[str], log: Path) -> Path:
         _install(programs / "python", requirements, log)
         (root / _DONE).touch()
     return programs
+
+
+def _requirements(driver: Driver, options: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(options.get("requirements") or driver.requirements)
+
+
+def _root(name: str, requirements: Sequence[str]) -> Path:
+    said = "\n".join([*requirements, sys.version])
+    return cache_root() / f"{name}-{hashlib.sha256(said.encode()).hexdigest()[:12]}"
 
 
 def _install(python: Path, requirements: Sequence[str], log: Path) -> None:

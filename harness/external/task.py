@@ -15,6 +15,7 @@ from harness.asked import Asked
 from harness.errors import ConfigurationError
 from harness.external.base import Ask, Driver, check_options
 from harness.external.drivers import find_driver
+from harness.external.environment import to_install
 from harness.external.run import run_driver
 from harness.records import OnProgress, SampleRecord, Tally
 from harness.tasks.catalog import NATIVE, Entry
@@ -67,6 +68,10 @@ class ForeignTask:
         model = target.api_endpoint.model_id or "model"
         endpoint = Asked(_NOWHERE, target.api_endpoint.speaks(), model, config.params)
         self.driver.calls(self._ask(endpoint, model, Path(FOLDER)))
+
+    def to_install(self, config: EvaluationConfig) -> tuple[str, ...]:
+        """The requirements of the harness that are installed before it runs; none if they are there."""
+        return to_install(self.driver, config.params.extra)
 
     async def run(self, asked: Asked, folder: Path, on_progress: OnProgress, say: Callable[[str], None]) -> Answered:
         """Runs the harness against the sidecar's run that `asked` names; its lines go to `say`.

@@ -5,6 +5,7 @@ from rich.console import Console
 
 from harness.errors import ConfigurationError
 from harness.execution import Ended, Start, carry_out
+from harness.external.task import ForeignTask
 from harness.launcher.display import progress, summary
 from harness.launcher.failing import FAILED, SPOILT, USAGE, say
 from harness.launcher.tables import screen
@@ -24,7 +25,12 @@ def carry(runs: Runs, start: Start, thresholds: Thresholds = NOTHING_FAILS) -> N
     console, errors = screen(), Console(stderr=True)
     say(console, f"run {start.run}, files in {start.folder}")
     for task in start.plan.tasks:
-        say(console, f"  {resolve(task.config.type).said}")
+        found = resolve(task.config.type)
+        say(console, f"  {found.said}")
+        foreign = ForeignTask.of(found.entry)
+        needed = foreign.to_install(task.config) if foreign is not None else ()
+        if needed:
+            say(console, f"  {task.name}: installing {', '.join(needed)} first, once; this may take minutes")
     seen: dict[str, Tally] = {}
     try:
         with termination_unwinds(), progress(console) as show:

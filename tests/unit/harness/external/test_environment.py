@@ -9,7 +9,7 @@ from harness.errors import ConfigurationError, StartError
 from harness.external import environment
 from harness.external.base import Call
 from harness.external.command import Command
-from harness.external.environment import Image, Programs, find_environment, made
+from harness.external.environment import Image, Programs, find_environment, made, to_install
 from tests.unit.harness.external.asking import make_ask
 
 
@@ -80,6 +80,18 @@ def test_an_environment_is_made_once_by_whoever_comes_first(tmp_path):
     python = found[0].folder / "python"
     said = subprocess.run([python, "-c", "import sys; print(sys.prefix)"], capture_output=True, text=True, check=True)
     assert said.stdout.strip() == str(found[0].folder.parent)
+
+
+def test_what_is_not_there_yet_is_known_before_it_is_installed(tmp_path, monkeypatch):
+    monkeypatch.setattr(environment, "_install", lambda *_args: None)
+    monkeypatch.setattr("venv.create", lambda root, **_: root.mkdir())
+    options = {"requirements": ["a==1"]}
+    assert to_install(Command(), options) == ("a==1",)
+    find_environment(Command(), make_ask(tmp_path, "t", options=options), tmp_path / "log")
+    assert to_install(Command(), options) == ()
+    assert to_install(Command(), {"requirements": ["a==2"], "python": sys.executable}) == ()
+    assert to_install(Command(), {"requirements": ["a==2"], "image": "i"}) == ()
+    assert to_install(Command(), {}) == ()
 
 
 def test_one_that_was_cut_off_is_made_anew(tmp_path, monkeypatch):

@@ -46,17 +46,6 @@ def test_the_model_is_told_though_the_endpoint_chose_it(ran, evalside):
     assert next(csv.DictReader(io.StringIO(evalside("export", run, "-f", "csv")[1])))["model"] == "mock-model"
 
 
-def test_findings_name_their_task_where_there_are_several(evalside, server, standin):
-    choice = {"index": 0, "finish_reason": "length", "message": {"role": "assistant", "content": "5"}}
-    server.on(CHAT, Reply(json={"choices": [choice]}))
-    Path("run.yaml").write_text(
-        "evaluation: {tasks: [smoke, native.smoke], overrides: {config.params.limit_samples: 2}}"
-    )
-    code, output = evalside("run", "--config", "run.yaml", "--url", server.url)
-    assert code == 0, output
-    assert "smoke: truncated: 2 of 2" in output
-
-
 def test_two_runs_are_compared(ran, evalside):
     first, second = ran("--output-dir", "a"), ran("--output-dir", "b")
     code, output = evalside("compare", first, "b")
