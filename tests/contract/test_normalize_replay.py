@@ -7,8 +7,8 @@ import pytest
 from proxy.store.bundle.exporting import export_run
 from proxy.testing import ModelServer, Reply
 from proxy.wire.profile import Capability, Profile, Verdict, write_profile
+from tests.contract.normalizing import normalize, refusing
 from tests.contract.sidecar import CHAT, chat, sidecar
-from tests.contract.test_normalize import normalize, refusing
 
 AUTO = normalize(on_unsupported="learn")
 

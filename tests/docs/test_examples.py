@@ -26,7 +26,7 @@ from proxy.house import make_plan
 from proxy.settings import Settings, load_settings
 from proxy.testing import ASGIExchange, ModelServer, lifespan
 from tests.docs.markdown import DOCS, ROOT, Fence, fences, section
-from tests.docs.test_reference import commands
+from tests.docs.test_command_line import commands
 
 GUIDE = DOCS / "howto" / "write-an-interceptor.md"
 SHELL = ["", "sh", "bash"]
