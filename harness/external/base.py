@@ -1,7 +1,7 @@
 """What a driver is: how a foreign harness is called, and how its files are read."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -86,6 +86,23 @@ COMMON_OPTIONS: Mapping[str, str] = {
     "env": "map of further environment variables",
 }
 """Options of every driver, with their meaning."""
+
+
+DATA_DIR = "folder that holds data sets by their hub names, for work without a network"
+"""The meaning of the option `data_dir`, of drivers whose harness reads data sets through the package `datasets`."""
+
+
+def beside_data(call: Call, ask: Ask) -> Call:
+    """The command in the folder of `data_dir` and without the hub; as it is where none is named."""
+    data = ask.options.get("data_dir")
+    if data is None:
+        return call
+    offline = {
+        "HF_HUB_OFFLINE": "1",
+        "HF_DATASETS_OFFLINE": "1",
+        "HF_DATASETS_CACHE": str(ask.folder / "datasets"),
+    }
+    return replace(call, env={**call.env, **offline}, cwd=Path(data))
 
 
 def check_options(driver: Driver, options: Mapping[str, Any]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from harness.api import EndpointType, EvaluationResult, MetricResult, TaskResult
 from harness.errors import ConfigurationError
-from harness.external.base import NO_KEY, Ask, Call, Outcome, OutputError, Row, sample_row, score
+from harness.external.base import DATA_DIR, NO_KEY, Ask, Call, Outcome, OutputError, Row, beside_data, sample_row, score
 
 _MODELS = {
     EndpointType.CHAT: ("local-chat-completions", "/chat/completions"),
@@ -30,7 +30,7 @@ class LmEval:
         "num_fewshot": "examples in the prompt; null is the task's own number",
         "tokenizer": "folder or name of a tokenizer; null sends prompts as text",
         "include_path": "folder with tasks of your own",
-        "data_dir": "folder that holds data sets by their hub names, for work without a network",
+        "data_dir": DATA_DIR,
         "gen_kwargs": "map of further generation arguments",
     }
 
@@ -55,14 +55,7 @@ class LmEval:
         if generation:
             argv += ["--gen_kwargs", ",".join(f"{name}={value}" for name, value in generation.items())]
         env = {"OPENAI_API_KEY": NO_KEY, "TOKENIZERS_PARALLELISM": "false"}
-        data = ask.options.get("data_dir")
-        if data is not None:
-            env |= {
-                "HF_HUB_OFFLINE": "1",
-                "HF_DATASETS_OFFLINE": "1",
-                "HF_DATASETS_CACHE": str(ask.folder / "datasets"),
-            }
-        return [Call(tuple(argv), env, Path(data) if data is not None else None)]
+        return [beside_data(Call(tuple(argv), env), ask)]
 
     def _model_args(self, ask: Ask, path: str) -> dict[str, Any]:
         retries = 3 if ask.params.max_retries is None else ask.params.max_retries

@@ -2,12 +2,11 @@
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from harness.api import EndpointType, EvaluationResult, MetricResult, TaskResult
 from harness.errors import ConfigurationError
-from harness.external.base import NO_KEY, Ask, Call, Outcome, OutputError, score
+from harness.external.base import DATA_DIR, NO_KEY, Ask, Call, Outcome, OutputError, beside_data, score
 
 _TIMEOUT_S = 86_400
 
@@ -22,7 +21,7 @@ class SimpleEvals:
     requirements = ("nvidia-simple-evals==26.3",)
     options: Mapping[str, str] = {
         "n_samples": "times each sample is asked",
-        "data_dir": "folder that holds data sets by their hub names, for work without a network",
+        "data_dir": DATA_DIR,
     }
 
     def calls(self, ask: Ask) -> list[Call]:
@@ -54,14 +53,7 @@ class SimpleEvals:
             if value is not None:
                 argv += [name, str(value)]
         env = {"API_KEY": NO_KEY, "NEMO_EVALUATOR_TELEMETRY_LEVEL": "0"}
-        data = ask.options.get("data_dir")
-        if data is not None:
-            env |= {
-                "HF_HUB_OFFLINE": "1",
-                "HF_DATASETS_OFFLINE": "1",
-                "HF_DATASETS_CACHE": str(ask.folder / "datasets"),
-            }
-        return [Call(tuple(argv), env, Path(data) if data is not None else None)]
+        return [beside_data(Call(tuple(argv), env), ask)]
 
     def outcome(self, ask: Ask) -> Outcome:
         """`score` of the whole and of each subset that it names."""

@@ -19,18 +19,20 @@ from harness.launcher.failing import failing
 from harness.reporting.findings import Thresholds
 from harness.runs.database import Runs
 
+Tasks = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-t",
+        "--task",
+        help="A task to run, or to choose of the configuration's; may be repeated. `evalside ls tasks` lists them.",
+        autocompletion=complete_task,
+    ),
+]
+
 
 def run(  # noqa: PLR0913 - one parameter for each option
     *,
-    task: Annotated[
-        list[str] | None,
-        typer.Option(
-            "-t",
-            "--task",
-            help="A task to run, or to choose of the configuration's; may be repeated. `evalside ls tasks` lists them.",
-            autocompletion=complete_task,
-        ),
-    ] = None,
+    task: Tasks = None,
     url: Annotated[str | None, typer.Option(help="The model server: its origin, …/v1 or a full endpoint URL.")] = None,
     model_id: Annotated[str | None, typer.Option(help="Default: the only model the endpoint lists.")] = None,
     api_key_name: Annotated[str | None, typer.Option(help="NAME of the variable that holds the key.")] = None,
@@ -74,13 +76,10 @@ def run(  # noqa: PLR0913 - one parameter for each option
         wanted = Wanted(task or (), _params(limit_samples, parallelism))
         run_id = new_id()
         short = config is None and config_name is None and not override and len(wanted.tasks) == 1
-        if short and output is not None:
-            folder = output
-        elif short:
-            folder = new_folder(wanted.tasks[0])
-        else:
-            stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
-            folder = (output or output_dir(document)) / f"{stamp}-{run_id}"
+        if short:
+            folder = output or new_folder(wanted.tasks[0])
+        else:  # several runs may share the folder that the configuration names
+            folder = (output or output_dir(document)) / f"{datetime.now().astimezone():%Y%m%d-%H%M%S}-{run_id}"
         plan = make_plan(document, wanted, folder, flat=short)
         if dry_run:
             typer.echo(describe(document, plan))

@@ -1,8 +1,10 @@
+from pathlib import Path
+
 import pytest
 
 from harness.api import ConfigParams
 from harness.errors import ConfigurationError
-from harness.external.base import metric, refuse_params, sample_row
+from harness.external.base import Call, beside_data, metric, refuse_params, sample_row
 from tests.unit.harness.external.asking import make_ask
 
 
@@ -20,6 +22,14 @@ def test_a_parameter_that_cannot_be_told_is_refused():
     refuse_params("x", ConfigParams(), ("top_p",))
     with pytest.raises(ConfigurationError, match="x cannot be told top_p"):
         refuse_params("x", ConfigParams(top_p=0.5), ("top_p",))
+
+
+def test_data_of_the_users_are_read_where_they_are_and_without_the_hub(tmp_path):
+    call = Call(("x",), {"A": "1"})
+    assert beside_data(call, make_ask(tmp_path, "t")) == call
+    found = beside_data(call, make_ask(tmp_path, "t", options={"data_dir": "sets"}))
+    assert (found.argv, found.cwd, found.env["A"], found.env["HF_HUB_OFFLINE"]) == (("x",), Path("sets"), "1", "1")
+    assert found.env["HF_DATASETS_CACHE"].startswith(str(tmp_path))
 
 
 def test_parallelism_has_a_default(tmp_path):
