@@ -314,9 +314,13 @@ def test_every_path_of_the_tests_named_in_the_architecture_exists():
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 
-def test_every_module_named_in_the_architecture_exists():
-    named = set(re.findall(r"`(proxy\.\w+|harness)`", section(DOCS / "architecture.md", "## The packages")))
-    assert named
+def test_every_module_named_in_the_architecture_exists_and_every_package_is_named():
+    named = set(re.findall(r"`((?:proxy|harness)\.\w+)`", section(DOCS / "architecture.md", "## The packages")))
+    packages = {
+        ".".join(path.parent.parts[-2:]) for top in ("proxy", "harness") for path in ROOT.glob(f"{top}/*/__init__.py")
+    }
+    assert packages
+    assert packages - named == set()
     paths = [ROOT / Path(*name.split(".")) for name in named]
 
     assert [path for path in paths if not path.is_dir() and not path.with_suffix(".py").exists()] == []
