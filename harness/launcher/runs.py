@@ -100,7 +100,7 @@ def kill(run: Id) -> None:
         path = runs.lock_path(found.id)
         pid = owner(path)
         if pid is None or not goes_on(path):
-            raise RunError(f"run {found.id!r} does not run: it is {found.state}")
+            raise RunError(f"run {found.id!r} does not run; its state is {found.state!r}")
         if found.began_by == "evaluate":
             raise RunError(
                 f"run {found.id!r} belongs to a program of its own that called evaluate(), process {pid}; end that"

@@ -14,13 +14,15 @@ from harness.errors import UnknownRun
 from harness.runs.lock import goes_on
 
 FOLDER = Path(".evalside")
-STATES = ("pending", "running", "success", "failed", "interrupted", "killed")
 _OVER = frozenset({"success", "failed", "interrupted", "killed"})
 
 
 @dataclass(frozen=True)
 class RunRow:
-    """One run. `plan` is what it does, as JSON; `source` the run that it replays; `began_by` the program."""
+    """One run. `plan` is what it does, as JSON; `source` the run that it replays; `began_by` the program.
+
+    `state` is pending, running, success, failed, interrupted or killed.
+    """
 
     id: str
     created_at: float

@@ -13,8 +13,6 @@ from harness.runs.database import Runs
 from harness.runs.lock import RunLock
 
 _WRITE_EVERY_S = 1.0
-_LOG_EVERY = 10
-"""Parts of a task after which its log gets a line."""
 
 
 class Going:
@@ -29,6 +27,7 @@ class Going:
         self._clock = clock
         self._lock = RunLock(runs.lock_path(run))
         self._written: dict[str, float] = {}
+        self._withheld: dict[str, Tally] = {}  # progress since then, by task
         self._stack = ExitStack()
         self._log = -1
 
@@ -62,8 +61,13 @@ class Going:
         """How far a task is: at once at its beginning and end, else once a second."""
         edge = tally.done in {tally.resumed, tally.total}
         if not edge and self._clock() - self._written.get(task, 0.0) < _WRITE_EVERY_S:
+            self._withheld[task] = tally
             return
+        self._write(task, tally)
+
+    def _write(self, task: str, tally: Tally) -> None:
         self._written[task] = self._clock()
+        self._withheld.pop(task, None)
         counts = {name: getattr(tally, name) for name in ("total", "done", "hits", "errors", "seconds")}
         self._runs.change_job(self.run, task, state="running", **counts)
         self.say(f"{task}: {tally.done} of {tally.total}, {tally.hits} cache hits, {tally.errors} errors")
@@ -79,6 +83,8 @@ class Going:
         """What became of the run; tasks that were not finished share its fate."""
         for job in self._runs.jobs(self._runs.find(self.run)):
             if job.state in {"pending", "running"}:
+                if job.name in self._withheld:
+                    self._write(job.name, self._withheld[job.name])
                 self._runs.change_job(self.run, job.name, state=state)
         self._runs.change(self.run, state=state)
         self.say(f"run {self.run}: {state}" + (f": {message}" if message else ""))

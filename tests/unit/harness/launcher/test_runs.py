@@ -110,7 +110,7 @@ def test_kill_stops_a_run_which_can_go_on(evalside, server, said, tmp_path, monk
     assert json.loads(evalside("status", row["id"], "--json")[1])["state"] == "killed"
     code, output = evalside("kill", row["id"])
     assert code == 1
-    assert f"error: run '{row['id']}' does not run: it is killed" in output
+    assert f"error: run '{row['id']}' does not run; its state is 'killed'" in output
 
 
 def test_a_run_of_another_program_is_not_killed(evalside, standin):

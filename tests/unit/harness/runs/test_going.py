@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 
 from harness.records import Tally
@@ -45,3 +47,15 @@ def test_a_run_that_is_broken_off_says_how(runs, error, state):
     run = runs.find("r")
     assert run.state == state
     assert [job.state for job in runs.jobs(run)] == ["success", state]
+
+
+def test_a_run_that_is_broken_off_keeps_how_far_it_was(runs):
+    def tallies():
+        yield from (Tally(total=6, done=done) for done in range(4))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), Going(runs, "r", clock=lambda: 100.0) as going:
+        list(map(partial(going.progress, "one"), tallies()))
+    one, two = runs.jobs(runs.find("r"))
+    assert (one.state, one.done, two.done) == ("interrupted", 3, 0)
+    assert "one: 3 of 6" in runs.log_path("r").read_text()
