@@ -141,8 +141,9 @@ def test_unknown_variables_are_errors_with_the_nearest_name(load, monkeypatch, n
     ],
 )
 def test_variables_that_orchestrators_inject_are_none_of_ours(load, monkeypatch, name: str, value: str) -> None:
+    without = load()
     monkeypatch.setenv(name, value)
-    load()
+    assert load() == without
 
 
 def test_variables_that_name_keys_name_are_allowed(load, monkeypatch) -> None:

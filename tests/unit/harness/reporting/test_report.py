@@ -1,4 +1,5 @@
 import json
+import re
 
 import pytest
 
@@ -81,6 +82,11 @@ def test_failed_and_lowest_come_first_and_the_rest_is_left_out(document):
     assert text.index("s-003") < text.index("s-002") < text.index("s-001")
     assert "3 of 4" in text
     assert 'id="s-004"' not in text
+
+
+def test_a_sample_that_nothing_was_read_from_ends_with_its_group(document):
+    rows = [row(0, answer=None, group="law")]
+    assert "s-000 · law</summary>" in page(document(rows), rows)
 
 
 def test_without_findings_the_page_says_so(document):

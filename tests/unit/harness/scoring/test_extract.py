@@ -105,6 +105,6 @@ def test_nothing_raises(text):
 @pytest.mark.parametrize("filler", [" ", "\n", "(", "answer ", "\\boxed{ ", "9", "1,", "*"])
 def test_a_model_that_goes_round_in_circles_is_read_in_no_time(filler):
     text = f"The answer{filler * 20000}"
-    letter(text, "ABCD")
-    boxed(text)
-    last_number(text)
+    assert letter(text, "ABCD") is None
+    assert boxed(text) is None
+    assert (last_number(text) is None) == (filler not in {"9", "1,"})
