@@ -11,6 +11,7 @@ BIN := $(VENV)/bin
 LM_EVAL_VENV := .venv-lm-eval
 INSPECT_VENV := .venv-inspect
 TRANSFORMERS_VENV := .venv-transformers
+HARNESS_VENVS := .venv-evalplus .venv-bfcl .venv-simple-evals .venv-evalscope
 PIP := -m pip --disable-pip-version-check --no-input
 # The files are complete, so that pip has nothing to resolve: --no-deps also keeps old versions of pip from trying.
 PINNED := --require-hashes --no-deps
@@ -24,7 +25,7 @@ endef
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test coverage e2e transformers bench soak lint format docs docker lock clean python
+.PHONY: help demo test coverage e2e transformers harnesses bench soak lint format docs docker lock clean python
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -43,6 +44,8 @@ e2e: $(VENV)/.dev $(VENV)/.demo $(LM_EVAL_VENV)/.installed $(INSPECT_VENV)/.inst
 	@$(BIN)/python -m pytest -m "e2e or e2e_big" --timeout=1200 $(ARGS)
 
 transformers: $(TRANSFORMERS_VENV)/.installed ## Install `transformers serve` on CPU (1 GB) for the tests that need it; pip has to find torch's CPU wheels
+
+harnesses: $(HARNESS_VENVS:%=%/.installed) ## Install evalplus, bfcl-eval, simple-evals and evalscope (7 GB) for the tests that need them; torch as above
 
 bench: $(VENV)/.dev ## Measure the cost of the sidecar (needs wrk, takes nginx where it is installed)
 	@$(BIN)/python -m tests.bench $(ARGS)
@@ -73,7 +76,7 @@ lock: .venv-lock/.installed ## Pin all requirement files anew, with hashes
 	@requirements/lock .venv-lock/bin/uv
 
 clean: ## Remove the environments and caches (what Evalside stored stays)
-	rm -rf $(VENV) $(LM_EVAL_VENV) $(INSPECT_VENV) $(TRANSFORMERS_VENV) .venv-lock build dist htmlcov .coverage .coverage.* \
+	rm -rf $(VENV) $(LM_EVAL_VENV) $(INSPECT_VENV) $(TRANSFORMERS_VENV) $(HARNESS_VENVS) .venv-lock build dist htmlcov .coverage .coverage.* \
 		.hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find proxy harness tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -117,6 +120,11 @@ $(INSPECT_VENV)/.installed: requirements/inspect-ai.txt | $(INSPECT_VENV)/.pytho
 $(TRANSFORMERS_VENV)/.installed: requirements/transformers.txt | $(TRANSFORMERS_VENV)/.python
 	$(call quietly,Installing transformers serve (1 GB) into $(TRANSFORMERS_VENV),\
 		$(TRANSFORMERS_VENV)/bin/python $(PIP) install $(PINNED) -r requirements/transformers.txt)
+	@touch $@
+
+$(HARNESS_VENVS:%=%/.installed): .venv-%/.installed: requirements/%.txt | .venv-%/.python
+	$(call quietly,Installing $* (2 GB) into .venv-$*,\
+		.venv-$*/bin/python $(PIP) install $(PINNED) -r requirements/$*.txt)
 	@touch $@
 
 .venv-lock/.installed: | .venv-lock/.python

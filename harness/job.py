@@ -131,7 +131,7 @@ async def run_job(
         origin = await asyncio.to_thread(sidecars.url, endpoint, job.target.proxy)
         asked = replace(await _asked(job, origin, endpoint, job.config.params), gate=gate)
         if isinstance(task, ForeignTask):
-            answered = await task.run(asked, job.folder, on_progress, say)
+            answered = await task.run(asked, job.folder, on_progress, say, sidecars.held)
         else:
             answered = await _ask(job, task, asked, sidecars, on_progress)
     except EndpointError:
@@ -148,9 +148,7 @@ async def run_job(
         redactor=redactor,
         model=asked.model_id,
         data=() if isinstance(task, ForeignTask) else task.data(),
-        harness={"name": task.entry.harness, "installed": " ".join(task.driver.requirements)}
-        if isinstance(task, ForeignTask)
-        else None,
+        harness=answered.harness,
     )
     return replace(finished, findings=await asyncio.to_thread(write_reports, job.folder, made_of))
 
@@ -169,7 +167,7 @@ async def _ask(job: Job, task: Task, asked: Asked, sidecars: Sidecars, on_progre
 
 
 def _written(job: Job, task: Task | ForeignTask, answered: Answered) -> Finished:
-    result, records, tally = answered
+    result, records, tally, _ = answered
     redactor = Redactor.of(job.config, job.target)
     samples_file = write_samples(job.folder, records, redactor)
     if tally.errors == tally.total and not (isinstance(task, ForeignTask) and not records):

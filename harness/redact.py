@@ -47,6 +47,10 @@ class Redactor:
         names = named_variables([configuration.model_dump() for configuration in configurations])
         return cls(os.environ.get(name, "") for name in names)
 
+    def also(self, *secrets: str) -> "Redactor":
+        """One that knows these secrets, too."""
+        return Redactor([*self._secrets, *secrets])
+
     def text(self, text: str) -> str:
         """The text without the secrets known by value."""
         for secret in self._secrets:  # the longest first: one may be part of another

@@ -20,7 +20,7 @@ class Sidecars:
 
     def __init__(self, folder: Path, held: Sequence[int] = ()) -> None:
         self._folder = folder
-        self._held = held
+        self.held = held
         self._running: dict[str, Sidecar] = {}
         self._stack = ExitStack()
         # Guards the two above: tasks that run side by side start theirs from threads.
@@ -42,7 +42,7 @@ class Sidecars:
             if key not in self._running:
                 number = len(self._running) + 1
                 log_path = self._folder / ("sidecar.log" if number == 1 else f"sidecar-{number}.log")
-                sidecar = Sidecar(endpoint, log_path=log_path, proxy=proxy, held=self._held)
+                sidecar = Sidecar(endpoint, log_path=log_path, proxy=proxy, held=self.held)
                 self._running[key] = self._stack.enter_context(sidecar)
             return self._running[key].url
 

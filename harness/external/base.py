@@ -44,11 +44,15 @@ class Ask:
 
 @dataclass(frozen=True)
 class Call:
-    """One command. `argv[0]` is a program of the environment, `env` is added to what the environment has."""
+    """One command. `argv[0]` is a program of the environment, `env` is added to what the environment has.
+
+    `reads` are files and folders that it reads, beside its own folder and `cwd`: a container has to be given them.
+    """
 
     argv: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict)
     cwd: Path | None = None
+    reads: tuple[Path, ...] = ()
 
 
 class Outcome(NamedTuple):
@@ -102,7 +106,7 @@ def beside_data(call: Call, ask: Ask) -> Call:
         "HF_DATASETS_OFFLINE": "1",
         "HF_DATASETS_CACHE": str(ask.folder / "datasets"),
     }
-    return replace(call, env={**call.env, **offline}, cwd=Path(data))
+    return replace(call, env={**call.env, **offline}, cwd=Path(data).resolve())
 
 
 def check_options(driver: Driver, options: Mapping[str, Any]) -> None:
@@ -119,6 +123,32 @@ def check_options(driver: Driver, options: Mapping[str, Any]) -> None:
     variables = options.get("env", {})
     if not isinstance(variables, dict) or not all(isinstance(each, str) for each in variables.values()):
         raise ConfigurationError(f"params.extra.env is {variables!r}; it takes a map of strings")
+
+
+def whole(options: Mapping[str, Any], name: str, *, least: int = 1) -> int | None:
+    """An option that is a whole number, None where it is not given. Raises ConfigurationError for anything else."""
+    value = options.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ConfigurationError(f"params.extra.{name} is {value!r}; it takes a whole number, {least} or more")
+    return value
+
+
+def flag(options: Mapping[str, Any], name: str) -> bool:
+    """An option that is true or false, false where it is not given. Raises ConfigurationError for anything else."""
+    value = options.get(name)
+    if value is not None and not isinstance(value, bool):
+        raise ConfigurationError(f"params.extra.{name} is {value!r}; it takes true or false")
+    return bool(value)
+
+
+def table(options: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """An option that is a map, empty where it is not given. Raises ConfigurationError for anything else."""
+    value = options.get(name)
+    if value is not None and not isinstance(value, Mapping):
+        raise ConfigurationError(f"params.extra.{name} is {value!r}; it takes a map")
+    return dict(value or {})
 
 
 def refuse_params(driver: str, params: ConfigParams, names: tuple[str, ...]) -> None:

@@ -45,7 +45,8 @@ class Bfcl:
         generate = ["generate", "--num-threads", str(ask.parallelism)]
         if ask.params.temperature is not None:
             generate += ["--temperature", str(ask.params.temperature)]
-        return [Call((*common, *generate), env), Call((*common, "evaluate"), env)]
+        reads = (ENTRY.resolve(),)
+        return [Call((*common, *generate), env, reads=reads), Call((*common, "evaluate"), env, reads=reads)]
 
     def outcome(self, ask: Ask) -> Outcome:
         """`accuracy` of each category, and of all entries together."""
@@ -61,7 +62,8 @@ class Bfcl:
             tasks[category] = _task(float(heading["accuracy"]), int(heading["total_count"]))
             correct += int(heading["correct_count"])
             total += int(heading["total_count"])
-            rows += _rows(ask.folder, category, {str(each["id"]): each for each in failures})
+            answers = path.name.removesuffix("_score.json") + "_result.json"
+            rows += _rows(ask.folder / "result", answers, category, {str(each["id"]): each for each in failures})
         whole = {ask.task: _task(correct / total if total else 0.0, total)} if ask.task not in tasks else {}
         return Outcome(EvaluationResult(tasks=whole | tasks), rows)
 
@@ -70,8 +72,8 @@ def _task(accuracy: float, count: int) -> TaskResult:
     return TaskResult(metrics={"accuracy": metric("accuracy", accuracy, count=count)})
 
 
-def _rows(folder: Path, category: str, failures: Mapping[str, Row]) -> Iterator[Row]:
-    for path in sorted((folder / "result").rglob(f"*_{category}_result.json")):
+def _rows(folder: Path, name: str, category: str, failures: Mapping[str, Row]) -> Iterator[Row]:
+    for path in sorted(folder.rglob(name)):
         for told in _lines(path):
             failed = failures.get(str(told["id"]))
             yield sample_row(

@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,8 +18,15 @@ from harness.errors import ConfigurationError, StartError
 from harness.external.base import Ask, Call, Driver
 
 _DONE = ".evalside-installed"
+_PATIENCE_S = 30.0
 _PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "SSL_CERT_FILE", "HF_HOME", "HF_TOKEN", "HF_ENDPOINT")
 """Variables of ours that a harness gets. No key of the model server is among them: the sidecar has that."""
+HUB_LOGIN = "HF_TOKEN"
+_INTO_IMAGES = (HUB_LOGIN, "HF_ENDPOINT")
+_FOR_PIP = re.compile(
+    r"PIP_|XDG_CACHE_HOME$|REQUESTS_CA_BUNDLE$|CURL_CA_BUNDLE$|SSL_CERT_DIR$|(?i:(https?|all|no)_proxy$)"
+)
+"""Further ones that pip gets, which may run the build scripts of what it installs."""
 
 
 class Environment(Protocol):
@@ -26,6 +34,10 @@ class Environment(Protocol):
 
     def command(self, call: Call, folder: Path) -> tuple[list[str], dict[str, str]]:
         """The whole command line and environment of a call whose files go to `folder`."""
+        ...
+
+    def facts(self, driver: Driver) -> dict[str, str]:
+        """What is known of the driver's harness there, for a manifest."""
         ...
 
 
@@ -47,24 +59,46 @@ class Programs:
             raise ConfigurationError(f"there is no program {program!r} {where}; install it, or name it by its path")
         return [found, *rest], env
 
+    def facts(self, driver: Driver) -> dict[str, str]:
+        """The version that is installed, where the environment has the harness's package."""
+        if self.folder is None or not driver.requirements:
+            return {}
+        package = re.split(r"[\[=<>~! ]", driver.requirements[0])[0]
+        code = "import sys; from importlib.metadata import version; print(version(sys.argv[1]))"
+        try:
+            done = subprocess.run(  # noqa: S603 - of the environment that just ran the harness
+                [str(self.folder / "python"), "-I", "-c", code, package],
+                stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_PATIENCE_S, check=True,
+            )  # fmt: skip
+        except (OSError, subprocess.SubprocessError):
+            return {}
+        return {"package": package, "version": done.stdout.strip()}
+
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A container image, run with docker on the host's network, as the user who runs us."""
+    """A container image, run with docker on the host's network, as the user who runs us; its home is the folder."""
 
     name: str
 
     def command(self, call: Call, folder: Path) -> tuple[list[str], dict[str, str]]:
-        """`docker run`, with the folder at the same path inside."""
-        argv = ["docker", "run", "--rm", "--network", "host", "--user", f"{os.getuid()}:{os.getgid()}"]
+        """`docker run`, with the folder at the same path inside; what is read beside it cannot be written."""
+        argv = ["docker", "run", "--rm", "--init", "--network", "host", "--user", f"{os.getuid()}:{os.getgid()}"]
         places = {folder.resolve(), *([call.cwd.resolve()] if call.cwd is not None else [])}
         for place in sorted(places):
             argv += ["--volume", f"{place}:{place}"]
-        argv += ["--workdir", str((call.cwd or folder).resolve())]
-        for name in call.env:
+        for path in sorted({path.resolve() for path in call.reads} - places):
+            argv += ["--volume", f"{path}:{path}:ro"]
+        argv += ["--workdir", str((call.cwd or folder).resolve()), "--env", f"HOME={folder.resolve()}"]
+        given = {name: os.environ[name] for name in _INTO_IMAGES if name in os.environ} | dict(call.env)
+        for name in given:
             argv += ["--env", name]  # the value comes from docker's own environment, so no list of processes shows it
         own = {name: os.environ[name] for name in ("PATH", "HOME", "DOCKER_HOST") if name in os.environ}
-        return [*argv, self.name, *call.argv], own | dict(call.env)
+        return [*argv, self.name, *call.argv], own | given
+
+    def facts(self, driver: Driver) -> dict[str, str]:
+        """The name of the image."""
+        return {"image": self.name}
 
 
 def find_environment(driver: Driver, ask: Ask, log: Path) -> Environment:
@@ -126,8 +160,12 @@ def _root(name: str, requirements: Sequence[str]) -> Path:
 
 def _install(python: Path, requirements: Sequence[str], log: Path) -> None:
     argv = [str(python), "-m", "pip", "install", "--disable-pip-version-check", "--no-input", *requirements]
+    env = {name: value for name, value in os.environ.items() if name in _PASSED_ON or _FOR_PIP.match(name)}
+    env.pop(HUB_LOGIN, None)
     with log.open("wb") as out:
-        done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, check=False)  # noqa: S603 - ours
+        done = subprocess.run(  # noqa: S603 - ours
+            argv, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=out, check=False
+        )
     if done.returncode:
         end = "\n".join(f"  | {line}" for line in log.read_text(errors="replace").splitlines()[-10:])
         raise StartError(

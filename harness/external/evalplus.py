@@ -7,7 +7,19 @@ from typing import Any
 
 from harness.api import EndpointType, EvaluationResult, MetricResult, TaskResult
 from harness.errors import ConfigurationError
-from harness.external.base import NO_KEY, Ask, Call, Outcome, OutputError, Row, metric, refuse_params, sample_row
+from harness.external.base import (
+    NO_KEY,
+    Ask,
+    Call,
+    Outcome,
+    OutputError,
+    Row,
+    flag,
+    metric,
+    refuse_params,
+    sample_row,
+    whole,
+)
 from harness.scoring.statistics import mean, pass_at_k
 from harness.strict import nearest
 
@@ -39,22 +51,24 @@ class EvalPlus:
             raise ConfigurationError(f"evalplus asks chat endpoints, not {ask.kind.value!r}")
         refuse_params(self.name, ask.params, ("top_p", "max_new_tokens", "max_retries", "request_timeout"))
         env = {"OPENAI_API_KEY": NO_KEY, "TOKENIZERS_PARALLELISM": "false"}
+        reads: tuple[Path, ...] = ()
         if ask.options.get("dataset_path") is not None:
             env[_OVERRIDES[ask.task]] = str(Path(ask.options["dataset_path"]).resolve())
-        calls = [Call(tuple(self._codegen(ask)), env)]
-        if ask.options.get("execute"):
+            reads = (Path(env[_OVERRIDES[ask.task]]),)
+        calls = [Call(tuple(self._codegen(ask)), env, reads=reads)]
+        if flag(ask.options, "execute"):
             if ask.params.limit_samples is not None:
                 raise ConfigurationError(
                     "limit_samples with execute: evalplus scores all problems or none; leave one out"
                 )
             samples = str(_solutions_path(ask))
-            calls.append(Call(("evalplus.evaluate", "--dataset", ask.task, "--samples", samples), env))
+            calls.append(Call(("evalplus.evaluate", "--dataset", ask.task, "--samples", samples), env, reads=reads))
         return calls
 
     def _codegen(self, ask: Ask) -> list[str]:
         argv = ["evalplus.codegen", "--model", ask.model, "--dataset", ask.task, "--backend", "openai"]
         argv += ["--base_url", ask.base_url, "--root", str(ask.folder)]
-        n_samples, temperature = int(ask.options.get("n_samples", 1)), _temperature(ask)
+        n_samples, temperature = whole(ask.options, "n_samples") or 1, _temperature(ask)
         argv += ["--n_samples", str(n_samples), "--temperature", str(temperature)]
         if temperature == 0:
             if n_samples > 1:
@@ -78,6 +92,8 @@ class EvalPlus:
             rows = [_row(told, "generated", {}) for told in _numbered(solutions)]
             return Outcome(_result(ask, {"generated": metric("generated", len(solutions))}), rows)
         by_problem: Mapping[str, list[Mapping[str, Any]]] = json.loads(tested.read_text(encoding="utf-8"))["eval"]
+        if not by_problem:
+            raise OutputError(f"{tested} holds no problem; see the log of evalplus")
         rows = [
             _row({"task_id": problem, "repeat": number, **told}, "pass@1", _passed(told))
             for problem, results in by_problem.items()
@@ -89,7 +105,7 @@ class EvalPlus:
 def _temperature(ask: Ask) -> float:
     if ask.params.temperature is not None:
         return ask.params.temperature
-    return _TEMPERATURE if int(ask.options.get("n_samples", 1)) > 1 else 0.0
+    return _TEMPERATURE if (whole(ask.options, "n_samples") or 1) > 1 else 0.0
 
 
 def _solutions_path(ask: Ask) -> Path:

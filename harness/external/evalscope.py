@@ -7,7 +7,7 @@ from typing import Any
 
 from harness.api import EndpointType, EvaluationResult, MetricResult, TaskResult
 from harness.errors import ConfigurationError
-from harness.external.base import NO_KEY, Ask, Call, Outcome, OutputError, Row, metric, sample_row
+from harness.external.base import NO_KEY, Ask, Call, Outcome, OutputError, Row, metric, sample_row, table
 
 
 class EvalScope:
@@ -33,7 +33,7 @@ class EvalScope:
         argv += ["--eval-batch-size", str(ask.parallelism)]
         if params.limit_samples is not None:
             argv += ["--limit", str(params.limit_samples)]
-        arguments = ask.options.get("dataset_args")
+        arguments = table(ask.options, "dataset_args")
         if arguments:
             argv += ["--dataset-args", json.dumps({ask.task: arguments})]
         chosen = {
@@ -45,7 +45,9 @@ class EvalScope:
         generation = {name: value for name, value in chosen.items() if value is not None}
         if generation:
             argv += ["--generation-config", json.dumps(generation)]
-        return [Call(tuple(argv))]
+        local = arguments.get("local_path")
+        reads = (Path(local).resolve(),) if local is not None and Path(local).exists() else ()
+        return [Call(tuple(argv), reads=reads)]
 
     def outcome(self, ask: Ask) -> Outcome:
         """Its metrics, by their own names; a row for each sample that it reviewed."""

@@ -1,13 +1,14 @@
 """inspect-ai and inspect-evals: `inspect-ai.<task>`."""
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from harness.api import EndpointType, EvaluationResult, MetricResult, TaskResult
 from harness.errors import ConfigurationError
-from harness.external.base import NO_KEY, Ask, Call, Outcome, OutputError, Row, sample_row, score
+from harness.external.base import NO_KEY, Ask, Call, Outcome, OutputError, Row, sample_row, score, table, whole
 
 _GRADES = {"C": 1.0, "P": 0.5, "I": 0.0, "N": 0.0}
 """CORRECT, PARTIAL, INCORRECT, NOANSWER of inspect_ai.scorer (value_to_float)."""
@@ -44,14 +45,14 @@ class InspectAi:
             "--temperature": ask.params.temperature,
             "--top-p": ask.params.top_p,
             "--max-retries": ask.params.max_retries,
-            "--timeout": None if ask.params.request_timeout is None else int(ask.params.request_timeout),
-            "--epochs": ask.options.get("epochs"),
+            "--timeout": None if ask.params.request_timeout is None else math.ceil(ask.params.request_timeout),
+            "--epochs": whole(ask.options, "epochs"),
         }
         for name, value in values.items():
             if value is not None:
                 argv += [name, str(value)]
-        for name, value in (ask.options.get("task_args") or {}).items():
-            argv += ["-T", f"{name}={value}"]
+        for name, value in table(ask.options, "task_args").items():
+            argv += ["-T", f"{name}={value if isinstance(value, str) else json.dumps(value)}"]  # it reads YAML
         env = {"SIDECAR_BASE_URL": ask.base_url, "SIDECAR_API_KEY": NO_KEY}
         return [Call(tuple(argv), env, cwd)]
 

@@ -7,7 +7,20 @@ from typing import Any
 
 from harness.api import EndpointType, EvaluationResult, MetricResult, TaskResult
 from harness.errors import ConfigurationError
-from harness.external.base import DATA_DIR, NO_KEY, Ask, Call, Outcome, OutputError, Row, beside_data, sample_row, score
+from harness.external.base import (
+    DATA_DIR,
+    NO_KEY,
+    Ask,
+    Call,
+    Outcome,
+    OutputError,
+    Row,
+    beside_data,
+    sample_row,
+    score,
+    table,
+    whole,
+)
 
 _MODELS = {
     EndpointType.CHAT: ("local-chat-completions", "/chat/completions"),
@@ -48,14 +61,19 @@ class LmEval:
             argv += ["--apply_chat_template"]
         if ask.params.limit_samples is not None:
             argv += ["--limit", str(ask.params.limit_samples)]
-        for name in ("num_fewshot", "include_path"):
-            if ask.options.get(name) is not None:
-                argv += [f"--{name}", str(ask.options[name])]
+        shots = whole(ask.options, "num_fewshot", least=0)
+        if shots is not None:
+            argv += ["--num_fewshot", str(shots)]
+        own = ask.options.get("include_path")
+        if own is not None:
+            argv += ["--include_path", str(Path(own).resolve())]  # as seen from here: it runs in another folder
         generation = _generation(ask)
         if generation:
-            argv += ["--gen_kwargs", ",".join(f"{name}={value}" for name, value in generation.items())]
+            argv += ["--gen_kwargs", json.dumps(generation)]
         env = {"OPENAI_API_KEY": NO_KEY, "TOKENIZERS_PARALLELISM": "false"}
-        return [beside_data(Call(tuple(argv), env), ask)]
+        named = [ask.options.get(name) for name in ("include_path", "tokenizer")]
+        reads = tuple(Path(each).resolve() for each in named if each is not None and Path(each).exists())
+        return [beside_data(Call(tuple(argv), env, reads=reads), ask)]
 
     def _model_args(self, ask: Ask, path: str) -> dict[str, Any]:
         retries = 3 if ask.params.max_retries is None else ask.params.max_retries
@@ -68,9 +86,10 @@ class LmEval:
         }
         if ask.kind is not EndpointType.CHAT:
             tokenizer = ask.options.get("tokenizer")
-            args |= (
-                {"tokenizer": tokenizer} if tokenizer else {"tokenizer_backend": "none", "tokenized_requests": False}
-            )
+            if tokenizer is None:
+                args |= {"tokenizer_backend": "none", "tokenized_requests": False}
+            else:
+                args["tokenizer"] = str(Path(tokenizer).resolve()) if Path(tokenizer).exists() else tokenizer
         return args
 
     def outcome(self, ask: Ask) -> Outcome:
@@ -98,7 +117,7 @@ def _generation(ask: Ask) -> dict[str, Any]:
     given = {name: value for name, value in chosen.items() if value is not None}
     if params.temperature:
         given["do_sample"] = True
-    return given | dict(ask.options.get("gen_kwargs") or {})
+    return given | table(ask.options, "gen_kwargs")
 
 
 def _newest(folder: Path) -> dict[str, Any]:

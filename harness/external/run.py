@@ -3,20 +3,29 @@
 import asyncio
 import contextlib
 import os
+import re
+import shutil
 import signal
-from collections.abc import Callable
-from dataclasses import dataclass
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from harness.errors import HarnessError
-from harness.external.base import Ask, Driver, Outcome, check_options
+from harness.deployments import leash
+from harness.errors import ConfigurationError, HarnessError
+from harness.external.base import Ask, Call, Driver, Outcome, OutputError, check_options
 from harness.external.environment import find_environment
 from harness.redact import Redactor
 
 LOG_FILE = "harness.log"
 INSTALL_LOG = "harness-install.log"
-_GRACE_S = 10.0
+_LEASH = (sys.executable, "-I", str(Path(leash.__file__).resolve()))
+"""Ends a harness and its children when we end, by `kill -9` too."""
+_GRACE_S = 15.0
+"""More than the leash takes to end what it holds."""
+_LINE = re.compile(rb"[^\r\n]*(?:\r\n|\n|\r(?=[^\n]))")
+"""A whole line. Progress bars end theirs with a carriage return alone."""
 _TAIL_LINES = 20
 _CHUNK = 65536
 
@@ -39,7 +48,8 @@ class _Place:
     def write(self, line: bytes) -> None:
         text = self.redactor.text(line.decode(errors="replace"))
         self.file.write(text.encode())
-        self.on_line(text.rstrip())
+        if text.strip():
+            self.on_line(text.rstrip())
 
     def end(self) -> str:
         lines = self.path.read_text(errors="replace").splitlines()[-_TAIL_LINES:]
@@ -47,49 +57,82 @@ class _Place:
 
 
 async def run_driver(
-    driver: Driver, ask: Ask, logs: Path, *, redactor: Redactor | None = None, on_line: OnLine = lambda _: None
+    driver: Driver,
+    ask: Ask,
+    logs: Path,
+    *,
+    redactor: Redactor | None = None,
+    on_line: OnLine = lambda _: None,
+    held: Sequence[int] = (),
 ) -> Outcome:
     """Runs the driver's commands in its environment; their output goes to `harness.log` (0600) in `logs`, line by line.
 
-    What the environment needs is installed first. A cancelled run ends the harness and all its children. Raises
-    ConfigurationError, StartError, HarnessFailed, OutputError.
+    What the environment needs is installed first, and the harness's folder is emptied: harnesses take what they find
+    there for answers and scores of their own. The harness and all its children end with a cancelled run, and with this
+    process however that ends; until then they hold the descriptors `held`. Raises ConfigurationError, StartError,
+    HarnessFailed, OutputError.
     """
     check_options(driver, ask.options)
-    calls = driver.calls(ask)
+    calls = _completed(driver.calls(ask), ask)
+    await asyncio.to_thread(_empty, ask.folder)
     environment = await asyncio.to_thread(find_environment, driver, ask, logs / INSTALL_LOG)
     path = logs / LOG_FILE
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb", buffering=0) as file:
         place = _Place(path, file, redactor or Redactor(), on_line)
-        for number, call in enumerate(calls):
+        for call in calls:
             argv, env = environment.command(call, ask.folder)
-            further = ask.options.get("args") or () if number == 0 else ()
-            env = {**env, **(ask.options.get("env") or {})}
-            code = await _run([*argv, *further], env, call.cwd or ask.folder, place)
+            code = await _run([*_LEASH, *argv], env, call.cwd or ask.folder, place, held)
             if code:
                 raise HarnessFailed(
                     f"{driver.name} ended with exit code {code}\nThe end of its log, {path}:\n{place.end()}"
                 )
-    return await asyncio.to_thread(driver.outcome, ask)
+    try:
+        return await asyncio.to_thread(driver.outcome, ask)
+    except (LookupError, ValueError, TypeError, AttributeError, OSError) as error:
+        raise OutputError(
+            f"{driver.name} left results in a form that is not known ({type(error).__name__}: {error}); its files are "
+            f"in {ask.folder}, and it is tested as {' '.join(driver.requirements) or 'your command'}"
+        ) from error
 
 
-async def _run(argv: list[str], env: dict[str, str], cwd: Path, place: _Place) -> int:
+def _completed(calls: Sequence[Call], ask: Ask) -> list[Call]:
+    """The calls with the user's variables, and the first one with the user's arguments."""
+    variables, further = ask.options.get("env") or {}, ask.options.get("args") or ()
+    calls = [replace(call, env={**call.env, **variables}) for call in calls]
+    return [replace(calls[0], argv=(*calls[0].argv, *further)), *calls[1:]]
+
+
+def _empty(folder: Path) -> None:
+    try:
+        if folder.exists():
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise ConfigurationError(f"cannot empty {folder}, where the harness works: {error.strerror}") from error
+
+
+async def _run(argv: list[str], env: dict[str, str], cwd: Path, place: _Place, held: Sequence[int]) -> int:
     process = await asyncio.create_subprocess_exec(
         *argv,
         env=env,
         cwd=cwd,
-        stdin=asyncio.subprocess.DEVNULL,
+        stdin=asyncio.subprocess.PIPE,  # empty; it ends with us, and the leash ends the harness then
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         start_new_session=True,  # Ctrl-C reaches only us, and we end it with its children
+        pass_fds=held,
     )
     try:
         assert process.stdout is not None
         rest = b""
         while chunk := await process.stdout.read(_CHUNK):
-            *lines, rest = (rest + chunk).split(b"\n")
-            for line in lines:
-                place.write(line + b"\n")
+            rest += chunk
+            end = 0
+            for line in _LINE.finditer(rest):
+                place.write(line.group())
+                end = line.end()
+            rest = rest[end:]
         if rest:
             place.write(rest)
         return await process.wait()
@@ -98,7 +141,7 @@ async def _run(argv: list[str], env: dict[str, str], cwd: Path, place: _Place) -
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """End what is left of a harness: it, and the children that it may have left behind."""
+    """End what is left of a harness: its leash ends it, and the children that it may have left behind."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGTERM)
     try:

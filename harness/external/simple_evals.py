@@ -6,7 +6,7 @@ from typing import Any
 
 from harness.api import EndpointType, EvaluationResult, MetricResult, TaskResult
 from harness.errors import ConfigurationError
-from harness.external.base import DATA_DIR, NO_KEY, Ask, Call, Outcome, OutputError, beside_data, score
+from harness.external.base import DATA_DIR, NO_KEY, Ask, Call, Outcome, OutputError, beside_data, score, whole
 
 _TIMEOUT_S = 86_400
 
@@ -45,7 +45,7 @@ class SimpleEvals:
             "--num_threads": ask.parallelism,
             "--max_retries": 5 if params.max_retries is None else params.max_retries,
             "--timeout": params.request_timeout or _TIMEOUT_S,
-            "--num_repeats": ask.options.get("n_samples"),
+            "--num_repeats": whole(ask.options, "n_samples"),
             "--first_n": params.limit_samples,
         }
         argv = ["simple_evals"]

@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
+import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -15,8 +16,8 @@ from harness.asked import Asked
 from harness.errors import ConfigurationError
 from harness.external.base import Ask, Driver, check_options
 from harness.external.drivers import find_driver
-from harness.external.environment import to_install
-from harness.external.run import run_driver
+from harness.external.environment import HUB_LOGIN, find_environment, to_install
+from harness.external.run import INSTALL_LOG, run_driver
 from harness.records import OnProgress, SampleRecord, Tally
 from harness.tasks.catalog import NATIVE, Entry
 
@@ -29,11 +30,15 @@ _NOWHERE = "http://sidecar.invalid"
 
 
 class Answered(NamedTuple):
-    """What came of a task: scores, a record for each sample that the harness tells of, and counts."""
+    """What came of a task: scores, a record for each sample that is told of, counts, and which harness ran it.
+
+    `harness` has its name, and what of package, version and image is known; None for a native task.
+    """
 
     result: EvaluationResult
     records: list[SampleRecord]
     tally: Tally
+    harness: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -73,10 +78,18 @@ class ForeignTask:
         """The requirements of the harness that are installed before it runs; none if they are there."""
         return to_install(self.driver, config.params.extra)
 
-    async def run(self, asked: Asked, folder: Path, on_progress: OnProgress, say: Callable[[str], None]) -> Answered:
+    async def run(
+        self,
+        asked: Asked,
+        folder: Path,
+        on_progress: OnProgress,
+        say: Callable[[str], None],
+        held: Sequence[int] = (),
+    ) -> Answered:
         """Runs the harness against the sidecar's run that `asked` names; its lines go to `say`.
 
-        Progress is counted in requests: how many there will be, only the harness knows.
+        Progress is counted in requests: how many there will be, only the harness knows. The harness holds the
+        descriptors `held`, as all that belongs to a run does.
         """
         if asked.model_id is None:
             raise ConfigurationError(
@@ -87,14 +100,17 @@ class ForeignTask:
         ask = self._ask(asked, asked.model_id, own)
         started = time.perf_counter()
         async with _watched(asked.base_url, started, on_progress) as look:
-            outcome = await run_driver(self.driver, ask, folder, redactor=asked.redactor, on_line=say)
+            redactor = asked.redactor.also(os.environ.get(HUB_LOGIN, ""))
+            outcome = await run_driver(self.driver, ask, folder, redactor=redactor, on_line=say, held=held)
             tally = await look()
         records = [SampleRecord(**row) for row in outcome.rows]
         total = len(records) or tally.done
         errors = sum(record.error is not None for record in records)
         tally = Tally(total, total, tally.hits, errors, tally.upstream_calls, time.perf_counter() - started)
         on_progress(tally)
-        return Answered(outcome.result, records, tally)
+        environment = await asyncio.to_thread(find_environment, self.driver, ask, folder / INSTALL_LOG)
+        facts = await asyncio.to_thread(environment.facts, self.driver)
+        return Answered(outcome.result, records, tally, {"name": self.driver.name, **facts})
 
     def _ask(self, asked: Asked, model: str, folder: Path) -> Ask:
         return Ask(self.entry.task, f"{asked.base_url}/v1", model, asked.kind, folder, asked.params, asked.params.extra)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.external.drivers import DRIVERS
+
 ROOT = Path(__file__).parents[2]
 REQUIREMENTS = sorted((ROOT / "requirements").glob("*.txt"))
 
@@ -55,14 +57,34 @@ def test_requirements_are_pinned_and_hashed_and_name_no_index(path):
 
     assert entries
     for entry in entries:
-        assert re.match(r"[A-Za-z0-9._-]+(\[[a-z,-]+\])?==\S+ .*--hash=sha256:[0-9a-f]{64}", entry), entry[:100]
+        assert re.match(r"[A-Za-z0-9._-]+(\[[a-z0-9,-]+\])?==\S+ .*--hash=sha256:[0-9a-f]{64}", entry), entry[:100]
 
 
-def test_nothing_installs_torch_but_the_server_that_runs_on_it():
-    others = [path for path in REQUIREMENTS if path.name != "transformers.txt"]
-    pinned = {line.split("==")[0] for path in others for line in path.read_text().splitlines() if "==" in line}
+def pinned(path: Path) -> dict[str, str]:
+    """The versions in a requirement file, by package."""
+    lines = [line.split(" ")[0].split("==") for line in path.read_text().splitlines() if "==" in line.split(" ")[0]]
+    return {name.partition("[")[0]: version for name, version in lines}
 
-    assert pinned.isdisjoint({"torch", "tensorflow", "jax"})
+
+def test_torch_is_installed_only_where_gigabytes_are_asked_for_and_then_for_the_cpu():
+    with_torch = {path.stem: found["torch"] for path in REQUIREMENTS if "torch" in (found := pinned(path))}
+    assert set(with_torch) == {"transformers", "evalplus", "bfcl", "simple-evals", "evalscope"}
+    assert all(version.endswith("+cpu") for version in with_torch.values())
+    assert all(not {"tensorflow", "jax", "triton"} & set(pinned(path)) for path in REQUIREMENTS)
+    e2e = next(line for line in (ROOT / "Makefile").read_text().splitlines() if line.startswith("e2e:"))
+    assert "HARNESS_VENVS" not in e2e
+    assert "TRANSFORMERS" not in e2e
+
+
+def test_the_environments_of_harnesses_have_what_their_drivers_install():
+    for name, driver in DRIVERS.items():
+        path = ROOT / "requirements" / f"{name}.txt"
+        assert path.exists() == bool(driver.requirements), name
+        for wanted in driver.requirements:
+            package, _, version = wanted.partition("==")
+            package = package.partition("[")[0]
+            if package != "inspect-evals":  # tasks alone; ours are a file of our own
+                assert pinned(path).get(package, "") == (version or pinned(path)[package]), wanted
 
 
 def test_requirements_that_share_an_environment_agree():

@@ -6,23 +6,22 @@ import os
 import random
 import signal
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from harness.runs.database import JobRow, RunRow, Runs
+from harness.runs.database import Runs
 from proxy.testing import ModelServer
+from tests.fault.folder import Folder, kill_runner
 from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(180)]
 
 SAMPLES, PARALLELISM = 48, 4
-VOLATILE = {"exchange_id", "latency_ms", "attempts", "cache"}
+OPTIONS = ["-t", "smoke", "--parallelism", str(PARALLELISM)]
 SAMPLED = ["config.params.temperature=0.8", "config.params.extra.body.seed=7"]
 
 
@@ -30,45 +29,6 @@ def by_request(body: dict[str, Any], choice: int, call: int) -> str:
     """An answer that is a function of the request and its seed; some are right."""
     digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).digest()
     return f"{digest[0] % 10} {digest.hex()[:8]}"
-
-
-class Folder:
-    """A working directory with runs of its own."""
-
-    def __init__(self, path: Path, url: str, overrides: list[str]) -> None:
-        self.path = path
-        path.mkdir()
-        self._options = ["-t", "smoke", "--url", url, "--parallelism", str(PARALLELISM), "--output-dir", "out"]
-        self._options += [word for override in overrides for word in ("-o", f"evaluation.overrides.{override}")]
-
-    def start(self, *words: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "proxy.cli", *words]
-        return subprocess.Popen(command, cwd=self.path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-
-    def run(self) -> subprocess.Popen[str]:
-        return self.start("run", *self._options)
-
-    def done(self, process: subprocess.Popen[str], code: int) -> str:
-        output, _ = process.communicate(timeout=100)
-        assert process.returncode == code, output
-        return output
-
-    def known(self) -> tuple[RunRow, JobRow]:
-        with Runs(self.path / ".evalside") as runs:
-            [run] = runs.all()
-            [job] = runs.jobs(run)
-            return run, job
-
-    def results(self) -> tuple[Any, list[dict[str, Any]]]:
-        [results] = self.path.glob("out/**/results.yml")
-        rows = [json.loads(line) for line in results.with_name("samples.jsonl").read_text().splitlines()]
-        kept = [{name: value for name, value in row.items() if name not in VOLATILE} for row in rows]
-        return yaml.safe_load(results.read_text())["results"], kept
-
-
-def kill_runner(process: subprocess.Popen[str]) -> None:
-    process.kill()
-    process.wait()
 
 
 def kill_sidecar(process: subprocess.Popen[str]) -> None:
@@ -103,7 +63,7 @@ def undisturbed(server: ModelServer, tmp_path_factory: pytest.TempPathFactory) -
     """What runs that nobody kills give, by mode."""
     found = {}
     for mode, overrides in MODES.items():
-        folder = Folder(tmp_path_factory.mktemp(mode) / "run", server.url, overrides)
+        folder = Folder(tmp_path_factory.mktemp(mode) / "run", server.url, *OPTIONS, overrides=overrides)
         folder.done(folder.run(), 0)
         found[mode] = folder.results()
     return found
@@ -120,7 +80,7 @@ def test_a_run_that_goes_on_equals_an_undisturbed_one(
 ) -> None:
     moment = random.randint(1, SAMPLES - 2 * PARALLELISM)
     server.clear()
-    folder = Folder(tmp_path / "killed", server.url, MODES[mode])
+    folder = Folder(tmp_path / "killed", server.url, *OPTIONS, overrides=MODES[mode])
     process = folder.run()
     wait_for(lambda: len(server.generation_requests) >= moment, 60)
     end(process)
@@ -139,7 +99,7 @@ def test_a_run_that_goes_on_equals_an_undisturbed_one(
 
 def test_a_replay_gives_the_same_without_a_model_server(tmp_path: Path) -> None:
     with ModelServer(latency=0.01) as own:  # its answers differ from call to call
-        folder = Folder(tmp_path / "run", own.url, ["config.params.temperature=0.8"])
+        folder = Folder(tmp_path / "run", own.url, *OPTIONS, overrides=["config.params.temperature=0.8"])
         folder.done(folder.run(), 0)
         run, _ = folder.known()
         first = folder.results()

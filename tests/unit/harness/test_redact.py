@@ -103,3 +103,8 @@ def test_an_unset_variable_hides_nothing(monkeypatch):
 
 def test_of_two_secrets_the_longer_is_replaced_first():
     assert harness.Redactor([SECRET, f"{SECRET}-long"]).text(f"{SECRET}-long {SECRET}") == "[redacted] [redacted]"
+
+
+def test_more_secrets_may_become_known():
+    redactor = harness.Redactor(["key-123456"]).also("token-123456", "")
+    assert redactor.text("key-123456 token-123456 a") == "[redacted] [redacted] a"

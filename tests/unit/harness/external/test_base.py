@@ -4,7 +4,7 @@ import pytest
 
 from harness.api import ConfigParams
 from harness.errors import ConfigurationError
-from harness.external.base import Call, beside_data, metric, refuse_params, sample_row
+from harness.external.base import Call, beside_data, flag, metric, refuse_params, sample_row, table, whole
 from tests.unit.harness.external.asking import make_ask
 
 
@@ -28,8 +28,30 @@ def test_data_of_the_users_are_read_where_they_are_and_without_the_hub(tmp_path)
     call = Call(("x",), {"A": "1"})
     assert beside_data(call, make_ask(tmp_path, "t")) == call
     found = beside_data(call, make_ask(tmp_path, "t", options={"data_dir": "sets"}))
-    assert (found.argv, found.cwd, found.env["A"], found.env["HF_HUB_OFFLINE"]) == (("x",), Path("sets"), "1", "1")
+    assert (found.argv, found.cwd, found.env["A"], found.env["HF_HUB_OFFLINE"]) == (("x",), Path("sets").resolve(), "1", "1")
     assert found.env["HF_DATASETS_CACHE"].startswith(str(tmp_path))
+
+
+def test_options_are_of_their_kind():
+    options = {"n": 3, "zero": 0, "yes": True, "map": {"a": 1}, "none": None}
+    assert (whole(options, "n"), whole(options, "zero", least=0), whole(options, "missing")) == (3, 0, None)
+    assert (flag(options, "yes"), flag(options, "missing"), flag(options, "none")) == (True, False, False)
+    assert (table(options, "map"), table(options, "none")) == ({"a": 1}, {})
+
+
+@pytest.mark.parametrize(
+    ("read", "value", "said"),
+    [
+        (whole, 0, "x is 0; it takes a whole number, 1 or more"),
+        (whole, True, "whole number"),
+        (whole, "3", "x is '3'"),
+        (flag, "false", "x is 'false'; it takes true or false"),
+        (table, "a=1", "x is 'a=1'; it takes a map"),
+    ],
+)
+def test_options_of_another_kind_are_refused(read, value, said):
+    with pytest.raises(ConfigurationError, match=said):
+        read({"x": value}, "x")
 
 
 def test_parallelism_has_a_default(tmp_path):

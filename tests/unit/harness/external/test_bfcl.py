@@ -55,6 +55,19 @@ def test_categories_and_the_whole_are_scored(tmp_path):
     assert (by_id["parallel_1"]["num_prompt_tokens"], by_id["parallel_1"]["num_generated_tokens"]) == (5, None)
 
 
+def test_categories_that_end_alike_keep_their_own_answers(tmp_path):
+    for category in ("multiple", "parallel_multiple"):
+        files(tmp_path, category, 1.0, 2, 2)
+    _, rows = Bfcl().outcome(make_ask(tmp_path, "multiple+parallel_multiple"))
+    assert [(row["id"], row["group"]) for row in rows] == [
+        (f"{category}_{number}", category) for category in ("multiple", "parallel_multiple") for number in range(2)
+    ]
+
+
+def test_an_image_is_given_the_program_that_enters_the_model(tmp_path):
+    assert all(str(call.reads[0]) == call.argv[1] for call in Bfcl().calls(make_ask(tmp_path, "parallel")))
+
+
 def test_one_category_is_not_told_twice(tmp_path):
     files(tmp_path, "parallel", 1.0, 2, 2)
     assert list(Bfcl().outcome(make_ask(tmp_path, "parallel")).result.tasks) == ["parallel"]

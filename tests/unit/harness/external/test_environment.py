@@ -38,15 +38,46 @@ def test_a_program_that_is_not_there_is_named(tmp_path):
         Programs(None).command(Call(("no-such-program-here",)), tmp_path)
 
 
-def test_an_image_sees_the_folders_at_their_own_place_and_no_value_is_in_its_arguments(tmp_path):
-    argv, env = Image("img:1").command(Call(("x", "a"), {"KEY": "value"}, tmp_path / "data"), tmp_path / "out")
+def test_an_image_sees_the_folders_at_their_own_place_and_no_value_is_in_its_arguments(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf-value")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-value")
+    call = Call(("x", "a"), {"KEY": "value"}, tmp_path / "data", (tmp_path / "problems.jsonl", tmp_path / "data"))
+    argv, env = Image("img:1").command(call, tmp_path / "out")
     text = " ".join(argv)
-    assert text.startswith("docker run --rm --network host")
+    assert text.startswith("docker run --rm --init --network host")
     assert f"--volume {tmp_path}/data:{tmp_path}/data --volume {tmp_path}/out:{tmp_path}/out" in text
-    assert f"--workdir {tmp_path}/data" in text
-    assert text.endswith("img:1 x a")
-    assert "value" not in text
-    assert env["KEY"] == "value"
+    assert f"--volume {tmp_path}/problems.jsonl:{tmp_path}/problems.jsonl:ro" in text
+    assert text.count("--volume") == 3
+    assert f"--workdir {tmp_path}/data --env HOME={tmp_path}/out" in text
+    assert text.endswith("--env HF_TOKEN --env KEY img:1 x a")
+    assert "value" not in text.replace(str(tmp_path), "")
+    assert (env["KEY"], env["HF_TOKEN"]) == ("value", "hf-value")
+    assert "OPENAI_API_KEY" not in env
+
+
+def test_a_manifest_tells_the_version_that_is_installed_and_not_the_one_that_was_wanted(tmp_path):
+    class Named(Command):
+        requirements = ("pytest[all]==0.0.1",)
+
+    programs = Programs(Path(sys.executable).parent)
+    assert programs.facts(Named()) == {"package": "pytest", "version": pytest.__version__}
+    assert programs.facts(Command()) == {}
+    assert Programs(tmp_path).facts(Named()) == {}
+    assert Image("img:1").facts(Named()) == {"image": "img:1"}
+
+
+def test_pip_gets_no_key_either(tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-value")
+    monkeypatch.setenv("HF_TOKEN", "hf-value")
+    monkeypatch.setenv("PIP_NO_COLOR", "1")
+    fake = tmp_path / "fake-python"
+    fake.write_text("#!/bin/sh\nenv\n")
+    fake.chmod(0o755)
+    environment._install(fake, ["a==1"], tmp_path / "log")
+    said = (tmp_path / "log").read_text()
+    assert "PIP_NO_COLOR=1" in said
+    assert "sk-value" not in said
+    assert "hf-value" not in said
 
 
 def test_the_user_names_a_python_or_an_image(tmp_path):

@@ -17,6 +17,7 @@ def test_greedy_generation_with_a_limit_and_problems_of_ones_own(tmp_path):
     assert option(call.argv, "--id_range") == "[0,2]"
     assert option(call.argv, "--base_url").endswith("/v1")
     assert call.env["HUMANEVAL_OVERRIDE_PATH"].endswith("/p.jsonl")
+    assert [str(path) for path in call.reads] == [call.env["HUMANEVAL_OVERRIDE_PATH"]]
 
 
 def test_several_answers_are_sampled(tmp_path):
@@ -39,6 +40,8 @@ def test_programs_are_run_only_where_that_is_asked_for(tmp_path):
         ({"top_p": 0.5}, "cannot be told top_p"),
         ({"max_new_tokens": 5}, "cannot be told max_new_tokens"),
         ({"limit_samples": 0.5}, "is a share"),
+        ({"options": {"execute": "false"}}, "execute is 'false'; it takes true or false"),
+        ({"options": {"n_samples": "many"}}, "n_samples is 'many'; it takes a whole number, 1 or more"),
         ({"limit_samples": 2, "options": {"execute": True}}, "all problems or none"),
         ({"options": {"n_samples": 2}, "temperature": 0.0}, "n_samples 2 at temperature 0"),
     ],
@@ -79,6 +82,13 @@ def test_base_tests_alone_have_no_plus_score(tmp_path):
     tested = {"eval": {"HumanEval/0": [{"solution": "a", "base_status": "pass", "plus_status": None}]}}
     write(path.with_name(path.name.replace(".jsonl", "_eval_results.json")), tested)
     assert set(EvalPlus().outcome(make_ask(tmp_path, "humaneval")).result.tasks["humaneval"].metrics) == {"pass@1"}
+
+
+def test_no_tested_problem_is_an_error(tmp_path):
+    path = write(tmp_path / SOLUTIONS, {"task_id": "HumanEval/0", "solution": "a"})
+    write(path.with_name(path.name.replace(".jsonl", "_eval_results.json")), {"eval": {}})
+    with pytest.raises(OutputError, match="holds no problem"):
+        EvalPlus().outcome(make_ask(tmp_path, "humaneval"))
 
 
 def test_missing_solutions_are_an_error(tmp_path):

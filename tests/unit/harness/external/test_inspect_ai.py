@@ -25,6 +25,14 @@ def log(**fields):
     return {"status": "success", "results": {"scores": [scorer]}, "samples": [sample], **fields}
 
 
+def test_arguments_of_a_task_arrive_as_what_they_are(tmp_path):
+    options = {"task_args": {"topics": ["a", "b"], "shots": None, "strict": True, "name": "x"}}
+    [call] = InspectAi().calls(make_ask(tmp_path, "gsm8k", options=options, request_timeout=0.5))
+    given = [call.argv[place + 1] for place, word in enumerate(call.argv) if word == "-T"]
+    assert given == ['topics=["a", "b"]', "shots=null", "strict=true", "name=x"]
+    assert option(call.argv, "--timeout") == "1"
+
+
 def test_the_provider_and_everything_configured_reach_the_command(tmp_path):
     ask = make_ask(
         tmp_path, "gsm8k", options={"epochs": 3, "task_args": {"fewshot": 0}},

@@ -42,7 +42,7 @@ def line(document, filter_name, value, **fields):
 
 def test_a_chat_endpoint_is_called_with_everything_that_was_configured(tmp_path):
     ask = make_ask(
-        tmp_path, "gsm8k", options={"num_fewshot": 0, "gen_kwargs": {"until": "x"}, "data_dir": str(tmp_path)},
+        tmp_path, "gsm8k", options={"num_fewshot": 0, "gen_kwargs": {"until": ["a,b", "x"]}, "data_dir": str(tmp_path)},
         limit_samples=4, max_new_tokens=64, temperature=0.5, top_p=0.9, parallelism=7, max_retries=2,
         request_timeout=30,
     )  # fmt: skip
@@ -55,7 +55,9 @@ def test_a_chat_endpoint_is_called_with_everything_that_was_configured(tmp_path)
     }  # fmt: skip
     assert option(call.argv, "--limit") == "4"
     assert option(call.argv, "--num_fewshot") == "0"
-    assert option(call.argv, "--gen_kwargs") == "max_gen_toks=64,temperature=0.5,top_p=0.9,do_sample=True,until=x"
+    assert json.loads(option(call.argv, "--gen_kwargs")) == {
+        "max_gen_toks": 64, "temperature": 0.5, "top_p": 0.9, "do_sample": True, "until": ["a,b", "x"],
+    }  # fmt: skip
     assert "--apply_chat_template" in call.argv
     assert call.env["HF_HUB_OFFLINE"] == "1"
     assert call.cwd == tmp_path

