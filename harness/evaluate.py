@@ -15,6 +15,7 @@ from harness.job import Finished, check
 from harness.plan import Plan, PlannedTask
 from harness.runs.database import Runs
 from harness.runs.going import Going
+from harness.withheld import kept
 
 RESULTS_ROOT = Path("evalside-results")
 _log = logging.getLogger(__name__)
@@ -78,7 +79,7 @@ def new_folder(name: str) -> Path:
 def _start(runs: Runs, planned: PlannedTask, run_id: str | None) -> Start:
     known = runs.find(run_id) if run_id is not None and runs.has(run_id) else None
     if known is not None:
-        before = [each.name for each in Plan.model_validate_json(known.plan).tasks]
+        before = [job.name for job in runs.jobs(known)]
         if before != [planned.name]:
             raise ConfigurationError(
                 f"run {known.id!r} is of {', '.join(before)}, not of {planned.name!r}; "
@@ -90,9 +91,9 @@ def _start(runs: Runs, planned: PlannedTask, run_id: str | None) -> Start:
     if known is None:
         return begin(runs, run_id or new_id(), plan, folder, by="evaluate")
     folder.mkdir(parents=True, exist_ok=True)
-    runs.change(known.id, plan=plan.model_dump_json(exclude_none=True), folder=str(folder))
+    runs.change(known.id, plan=kept(plan), folder=str(folder))
     runs.change_job(known.id, planned.name, folder=str(folder))
-    return go_on(runs, runs.find(known.id), again=True)
+    return go_on(runs, runs.find(known.id), plan, again=True)
 
 
 def _blocking(work: Coroutine[Any, Any, _T]) -> _T:

@@ -25,6 +25,7 @@ from harness.results import main_score
 from harness.runs.database import JobRow, RunRow, Runs
 from harness.runs.going import Going
 from harness.sidecars import Sidecars
+from harness.withheld import kept
 
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9._-]")
@@ -80,8 +81,7 @@ def begin(runs: Runs, run: str, plan: Plan, folder: Path, *, by: str, source: Ru
             Path(job.folder).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigurationError(f"cannot make the output folder {job.folder}: {error.strerror}") from error
-    document = plan.model_dump_json(exclude_none=True)
-    runs.add(RunRow(run, time.time(), "pending", by, str(folder), document, source.id if source else None), jobs)
+    runs.add(RunRow(run, time.time(), "pending", by, str(folder), kept(plan), source.id if source else None), jobs)
     return Start(run, plan, folder, openings, source is not None)
 
 
@@ -91,9 +91,11 @@ def replayed_plan(runs: Runs, plan: Plan, source: RunRow) -> Plan:
     return plan.model_copy(update={"tasks": [_replayed(task, models[task.name]) for task in plan.tasks]})
 
 
-def go_on(runs: Runs, row: RunRow, *, again: bool = False) -> Start:
-    """Takes up a run where it stopped. Raises RunError if it is complete, unless it is to be gone through `again`."""
-    plan = Plan.model_validate_json(row.plan)
+def go_on(runs: Runs, row: RunRow, plan: Plan, *, again: bool = False) -> Start:
+    """Takes up a run where it stopped. `plan` is its own, with its secrets.
+
+    Raises RunError if it is complete, unless it is to be gone through `again`.
+    """
     jobs = {job.name: job for job in runs.jobs(row)}
     openings: dict[str, Mapping[str, Any]] = {}
     left = []

@@ -27,6 +27,8 @@ SECRET_OPTION = re.compile(
 """Narrower: `start_reasoning_token` and `api_key_name` are options, and no secrets."""
 SENT_MAPS = frozenset({"headers_to_add", "extra_headers", "headers", "params_to_add", "extra_body"})
 """Options whose members are sent to the model server."""
+_ENVIRONMENTS = frozenset({"env"})
+"""Options whose members are variables of a process."""
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://\S+", re.IGNORECASE)
 _NAMES_VARIABLE = re.compile(r"(^|_)(api_key|api_key_name|token_name)$")
 _SHORTEST = 6
@@ -87,7 +89,7 @@ class Redactor:
         return query if shown == pairs else urlencode(shown, safe="[]")
 
     def _option(self, name: Any, value: Any) -> Any:
-        if name in SENT_MAPS:
+        if name in SENT_MAPS or name in _ENVIRONMENTS:
             return self._sent(value)
         if value and not isinstance(value, bool | Mapping) and SECRET_OPTION.search(str(name)):
             return REDACTED

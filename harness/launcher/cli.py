@@ -18,6 +18,7 @@ from harness.launcher.dry_run import describe
 from harness.launcher.failing import failing
 from harness.reporting.findings import Thresholds
 from harness.runs.database import Runs
+from harness.withheld import refuse_withheld
 
 Tasks = Annotated[
     list[str] | None,
@@ -72,6 +73,7 @@ def run(  # noqa: PLR0913 - one parameter for each option
     with failing():
         thresholds = Thresholds.read(fail_on or ())
         document = compose(Source(config_dir, config_name, config), override or ())
+        refuse_withheld(document)
         _endpoint_flags(document, {"url": url, "model_id": model_id, "api_key_name": api_key_name, "type": type_})
         wanted = Wanted(task or (), _params(limit_samples, parallelism))
         run_id = new_id()

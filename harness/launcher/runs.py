@@ -23,9 +23,9 @@ from harness.launcher.failing import failing, say
 from harness.launcher.ls import AsJson, run_row, when
 from harness.launcher.tables import screen, table
 from harness.plan import Plan, PlannedTask
-from harness.redact import Redactor
-from harness.runs.database import Runs
+from harness.runs.database import RunRow, Runs
 from harness.runs.lock import goes_on, is_held, owner
+from harness.withheld import from_variables, restored, without
 
 Id = Annotated[
     str, typer.Argument(metavar="ID", help="A run; the beginning of its id is enough.", autocompletion=complete_run)
@@ -61,7 +61,6 @@ def info(run: Id) -> None:
     with failing(), Runs() as runs:
         found = runs.find(run)
         jobs = runs.jobs(found)
-    plan = Plan.model_validate_json(found.plan)
     document = {
         "run": found.id,
         "state": found.state,
@@ -71,7 +70,7 @@ def info(run: Id) -> None:
         "folder": found.folder,
         "log": str(runs.log_path(found.id)),
         "tasks": {job.name: {"folder": job.folder, "sidecar_run": job.place, "model_id": job.model_id} for job in jobs},
-        "plan": Redactor.of(plan).document(plan.model_dump(mode="json", exclude_none=True)),
+        "plan": json.loads(found.plan),
     }
     typer.echo(yaml.safe_dump(document, sort_keys=False, allow_unicode=True), nl=False)
 
@@ -114,15 +113,27 @@ def kill(run: Id) -> None:
         say(Console(), f"run {found.id} is stopped; `evalside resume {found.id}` goes on with it.")
 
 
-def resume(run: Id) -> None:
+Secrets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--secret",
+        metavar="PLACE=VARIABLE",
+        help="Where a secret was written out in the configuration, and the variable that holds it now; repeatable.",
+    ),
+]
+
+
+def resume(run: Id, *, secret: Secrets = None) -> None:
     """Go on with a run that was interrupted, killed, or has samples without an answer."""
     with failing(), Runs() as runs:
-        carry(runs, go_on(runs, runs.find(run)))
+        found = runs.find(run)
+        carry(runs, go_on(runs, found, _plan(found, secret, replays=found.source is not None)))
 
 
 def rerun(
     run: Id,
     *,
+    secret: Secrets = None,
     replay: Annotated[
         bool, typer.Option("--replay", help="Answer from the run's record alone; no model server is asked.")
     ] = False,
@@ -137,7 +148,7 @@ def rerun(
             raise RunError(
                 f"run {found.id!r} is {found.state}, so it has no whole record; `evalside resume {found.id}`"
             )
-        plan, run_id = Plan.model_validate_json(found.plan), new_id()
+        plan, run_id = _plan(found, secret, replays=replay), new_id()
         stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
         folder = output_dir or RESULTS_ROOT / f"{stamp}-{run_id}"
         tasks = [_moved(task, folder if len(plan.tasks) == 1 else folder / task.name) for task in plan.tasks]
@@ -146,6 +157,11 @@ def rerun(
             again = replayed_plan(runs, again, found)
         check_plan(again)
         carry(runs, begin(runs, run_id, again, folder, by="run", source=found if replay else None))
+
+
+def _plan(run: RunRow, secrets: list[str] | None, *, replays: bool) -> Plan:
+    given = from_variables(secrets or ())
+    return without(run.plan) if replays else restored(run.id, run.plan, given)
 
 
 def _moved(task: PlannedTask, folder: Path) -> PlannedTask:

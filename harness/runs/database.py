@@ -19,9 +19,9 @@ _OVER = frozenset({"success", "failed", "interrupted", "killed"})
 
 @dataclass(frozen=True)
 class RunRow:
-    """One run. `plan` is what it does, as JSON; `source` the run that it replays; `began_by` the program.
+    """One run. `plan` is what it does, as JSON without secrets; `source` the run that it replays.
 
-    `state` is pending, running, success, failed, interrupted or killed.
+    `began_by` is the program. `state` is pending, running, success, failed, interrupted or killed.
     """
 
     id: str
@@ -55,7 +55,7 @@ class JobRow:
 
 
 class Runs:
-    """The runs below `folder`, while the `with` block is open. The file is 0600: a plan may hold headers with keys."""
+    """The runs below `folder`, while the `with` block is open. The file is 0600; secrets are not in it."""
 
     def __init__(self, folder: Path = FOLDER) -> None:
         self._folder = folder

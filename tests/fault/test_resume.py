@@ -78,7 +78,7 @@ def test_a_run_that_goes_on_equals_an_undisturbed_one(
     end: Callable[[subprocess.Popen[str]], None],
     mode: str,
 ) -> None:
-    moment = random.randint(1, SAMPLES - 2 * PARALLELISM)
+    moment = random.randint(1, SAMPLES // 2)  # later ones are over before a busy machine kills them
     server.clear()
     folder = Folder(tmp_path / "killed", server.url, *OPTIONS, overrides=MODES[mode])
     process = folder.run()

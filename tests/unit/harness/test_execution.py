@@ -9,10 +9,17 @@ from harness.errors import ConfigurationError, RunError
 from harness.execution import begin, carry_out, go_on, place_of, replayed_plan
 from harness.plan import Deployment, Execution, Plan, PlannedTask
 from harness.runs.database import Runs
+from harness.withheld import restored
 
 CHAT = "/v1/chat/completions"
 MOCK = ["{python}", "-m", "proxy.cli", "mock-server", "--port", "{port}", "--model", "deployed"]
 pytestmark = pytest.mark.usefixtures("standin")
+
+
+def goes_on(runs, run, **how):
+    """A run that is taken up as it was kept."""
+    found = runs.find(run)
+    return go_on(runs, found, restored(run, found.plan, {}), **how)
 
 
 @pytest.fixture
@@ -96,7 +103,7 @@ def test_an_error_of_one_task_leaves_the_others(runs, planned, server, said):
     good, bad = runs.jobs(run)
     assert (good.state, bad.state) == ("success", "failed")
     assert "cannot be reached" in bad.message
-    left = go_on(runs, run)
+    left = goes_on(runs, run.id)
     assert [task.name for task in left.plan.tasks] == ["bad"]
 
 
@@ -127,15 +134,15 @@ def test_a_replay_asks_the_model_that_was_asked_in_a_run_made_from_it(runs, plan
     assert replayed.target.api_endpoint.model_id == "mock-model"
     assert replayed.target.api_endpoint.api_key_name is None
     assert runs.find("r2").source == "r1"
-    assert go_on(runs, runs.find("r2")).replays
+    assert goes_on(runs, "r2").replays
 
 
 def test_a_complete_run_does_not_go_on_but_again(runs, planned, server, said):
     server.on(CHAT, said("x"))
     carry_out(runs, begin(runs, "r1", planned("one"), Path("out"), by="run"))
     with pytest.raises(RunError, match="run 'r1' is complete; `evalside rerun r1` does it again"):
-        go_on(runs, runs.find("r1"))
-    assert go_on(runs, runs.find("r1"), again=True).openings == {"one": {}}
+        goes_on(runs, "r1")
+    assert goes_on(runs, "r1", again=True).openings == {"one": {}}
 
 
 def test_ids_and_places_are_names_of_runs(runs, planned):
@@ -157,4 +164,4 @@ def test_a_run_that_was_given_up_begins_a_new_pass_when_it_goes_on(runs, planned
     carry_out(runs, begin(runs, "r1", planned("one"), Path("out"), by="run"))
     [job] = runs.jobs(runs.find("r1"))
     assert job.message.startswith("the run was given up")
-    assert go_on(runs, runs.find("r1")).openings == {"one": {}}
+    assert goes_on(runs, "r1").openings == {"one": {}}

@@ -129,3 +129,32 @@ def test_the_shell_completes_tasks_and_runs(ran, evalside, tmp_path, monkeypatch
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path / "empty")
     assert complete_run("") == []
+
+
+def test_a_secret_in_a_header_is_in_no_file_and_given_again_to_go_on(evalside, server, said, standin, monkeypatch):
+    secret = "sk-live-0123456789"
+    header = "target.api_endpoint.adapter_config.interceptors"
+    value = f"[{{name: endpoint, config: {{headers_to_add: {{X-Api-Key: {secret}}}}}}}]"
+    server.on(CHAT, said("5"))
+    words = ["-t", "smoke", "--url", server.url, "--limit-samples", "2", "-o", f"{header}={value}"]
+    code, output = evalside("run", *words)
+    assert code == 0, output
+    run = output.split()[1].rstrip(",")
+    for path in Path().rglob("*"):
+        told_by_the_standin = path.name == "sidecar.log"  # its configuration, to be looked at
+        assert path.is_dir() or told_by_the_standin or secret.encode() not in path.read_bytes(), path
+    assert "[redacted]" in evalside("info", run)[1]
+
+    code, output = evalside("rerun", run)
+    assert code == 2
+    assert "headers_to_add.X-Api-Key. Give each again, in a variable: --secret X-Api-Key=VARIABLE" in output
+    monkeypatch.setenv("MY_KEY", secret)
+    with Runs() as runs:
+        runs.change(run, state="interrupted")
+        runs.change_job(run, "smoke", state="interrupted")
+    assert evalside("resume", run)[0] == 2
+    code, output = evalside("resume", run, "--secret", "X-Api-Key=MY_KEY")
+    assert code == 0, output
+    with Runs() as runs:
+        assert runs.find(run).state == "success"
+        assert secret not in runs.find(run).plan
