@@ -72,7 +72,7 @@ def compare(a: Ended, b: Ended, metric: str | None = None) -> Comparison:
     """
     if a.task != b.task:
         raise ConfigurationError(f"{a.path} is of task {a.task!r} and {b.path} of {b.task!r}; only one task compares")
-    metric = metric or a.score_name
+    metric = metric or _main(a)
     first, second = (_answered(each, metric) for each in (a, b))
     shared = sorted(first.keys() & second.keys())
     if not shared:
@@ -104,17 +104,27 @@ class _Sample:
 
 def _answered(ended: Ended, metric: str) -> dict[str, _Sample]:
     found: dict[str, _Sample] = {}
+    known: dict[str, None] = {}
     for row in ended.rows:
         if row.get("score") is None:
             continue
+        known |= dict.fromkeys([row["score_name"], *(row.get("scores") or {})])
         score = row["score"] if metric == row["score_name"] else (row.get("scores") or {}).get(metric)
-        if score is None:
-            known = ", ".join({row["score_name"]: None, **(row.get("scores") or {})})
-            raise ConfigurationError(f"{ended.path} has no metric {metric!r}; it has: {known}")
+        if score is None:  # of another task of a harness's group
+            continue
         sample = found.setdefault(row["id"], _Sample([], row.get("answer"), []))
         sample.scores.append(float(score))
         sample.asked.append(row.get("request_sha256") or row.get("query"))
+    if known and not found:
+        raise ConfigurationError(f"{ended.path} has no metric {metric!r}; its samples have: {', '.join(known)}")
     return found
+
+
+def _main(ended: Ended) -> str:
+    """The task's main metric; the samples' own, where another harness calls their scores and the whole differently."""
+    named = [row["score_name"] for row in ended.rows if row.get("score") is not None]
+    every = {name for row in ended.rows for name in (row.get("scores") or ())} | set(named)
+    return ended.score_name if not named or ended.score_name in every else str(named[0])
 
 
 def _settings(a: Ended, b: Ended) -> Iterable[tuple[str, Any, Any]]:

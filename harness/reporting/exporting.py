@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -18,37 +19,41 @@ Scores = dict[str, Any]
 
 def flat_scores(ended: Ended) -> Iterator[Scores]:
     """One row for each score: task, model, metric, score, value, stderr, count, interval ends (null without report)."""
-    intervals = (ended.report.get("tasks") or {}).get(ended.task, {})
-    for metric, told in ended.results["results"]["tasks"][ended.task]["metrics"].items():
-        for name, score in told["scores"].items():
-            stats = score.get("stats") or {}
-            spread = intervals.get(metric if name == metric else f"{metric}.{name}", {})
-            low, high = spread.get("interval") or (None, None)
-            yield {
-                "task": ended.task,
-                "model": ended.model,
-                "metric": metric,
-                "score": name,
-                "value": score["value"],
-                "stderr": stats.get("stderr"),
-                "count": stats.get("count"),
-                "low": low,
-                "high": high,
-                "folder": str(ended.path),
-            }
+    for task, told in ended.results["results"]["tasks"].items():
+        intervals = (ended.report.get("tasks") or {}).get(task, {})
+        for metric, scores in told["metrics"].items():
+            for name, score in scores["scores"].items():
+                stats = score.get("stats") or {}
+                spread = intervals.get(metric if name == metric else f"{metric}.{name}", {})
+                low, high = spread.get("interval") or (None, None)
+                yield {
+                    "task": task,
+                    "model": ended.model,
+                    "metric": metric,
+                    "score": name,
+                    "value": score["value"],
+                    "stderr": stats.get("stderr"),
+                    "count": stats.get("count"),
+                    "low": low,
+                    "high": high,
+                    "folder": str(ended.path),
+                }
 
 
 def as_json(tasks: Sequence[Ended]) -> bytes:
     """The reference's `processed_results.json` form: benchmarks, then models, then one entry for each task folder."""
     benchmarks: dict[str, Any] = {}
     for ended in tasks:
-        rows = list(flat_scores(ended))
-        entry = {
-            "results_dir": str(ended.path),
-            "scores": {f"{row['metric']}_{row['score']}": row["value"] for row in rows},
-        }
-        models = benchmarks.setdefault(ended.task, {"models": {}})["models"]
-        models.setdefault(rows[0]["model"] or "unknown", []).append(entry)
+        by_task: dict[str, list[Scores]] = {}
+        for row in flat_scores(ended):
+            by_task.setdefault(row["task"], []).append(row)
+        for task, rows in by_task.items():
+            entry = {
+                "results_dir": str(ended.path),
+                "scores": {f"{row['metric']}_{row['score']}": row["value"] for row in rows},
+            }
+            models = benchmarks.setdefault(task, {"models": {}})["models"]
+            models.setdefault(rows[0]["model"] or "unknown", []).append(entry)
     return json.dumps({"benchmarks": benchmarks}, indent=2, ensure_ascii=False).encode()
 
 
@@ -74,6 +79,8 @@ def as_parquet(tasks: Sequence[Ended]) -> bytes:
 FORMATS: Mapping[str, Callable[[Sequence[Ended]], bytes]] = {"json": as_json, "csv": as_csv, "parquet": as_parquet}
 """What is written to a file, by the name of the format."""
 TRACKERS = ("mlflow", "wandb")
+_NOT_IN_MLFLOW = re.compile(r"[^\w\-. :/]")
+"""What MLflow refuses in the name of a metric: `exact_match,strict-match`, `pass@1`."""
 
 
 def content(tasks: Sequence[Ended], form: str) -> bytes:
@@ -105,7 +112,7 @@ def to_mlflow(tasks: Sequence[Ended], *, tracking_uri: str | None = None, experi
     ids = []
     for ended in tasks:
         with mlflow.start_run(run_name=f"{ended.task} {ended.path.name}") as run:
-            mlflow.log_metrics(_named(ended))
+            mlflow.log_metrics({_NOT_IN_MLFLOW.sub("_", name): value for name, value in _named(ended).items()})
             mlflow.log_params(_settings(ended))
             mlflow.log_artifact(str(ended.path / "results.yml"))
             ids.append(str(run.info.run_id))

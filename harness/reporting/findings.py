@@ -32,7 +32,7 @@ class Finding:
 
     @property
     def share(self) -> float:
-        """How much of all is affected, from 0 to 1."""
+        """How much of all is affected, from 0 to 1; 0 where it is not known of how many."""
         return self.count / self.of if self.of else 0.0
 
     def document(self) -> dict[str, Any]:
@@ -167,12 +167,14 @@ class Thresholds:
         return cls(shares)
 
     def exceeded(self, findings: Iterable[Finding]) -> list[str]:
-        """A sentence for each finding whose share is above its threshold."""
-        return [
+        """A sentence for each finding whose share is above its threshold, or has none: it is not known of how many."""
+        named = [each for each in findings if each.finding in self.shares]
+        shared = [
             f"{each.finding} is {each.share:.1%}, above the {self.shares[each.finding]:.1%} allowed: {each.text}"
-            for each in findings
-            if each.finding in self.shares and each.share > self.shares[each.finding]
+            for each in named
+            if each.of and each.share > self.shares[each.finding]
         ]
+        return shared + [f"{each.finding} was found: {each.text}" for each in named if not each.of and each.count]
 
 
 def _share(text: str, number: str) -> float:

@@ -13,6 +13,8 @@ REPORT_HTML = "report.html"
 REPORT_JSON = "report.json"
 FORMAT = 1
 CONFIDENCE = 0.95
+_ROUNDED = 5e-4
+"""What a harness may leave of a score, which it may round to three digits."""
 SHOWN = 200
 """Samples in the page; `samples.jsonl` has all."""
 
@@ -22,9 +24,10 @@ def report(
 ) -> dict[str, Any]:
     """The document. `results` is the `results:` block of results.yml.
 
-    `interval` is the percentile bootstrap of the mean over samples, at 95 %; of groups there is one each.
+    `interval` is the percentile bootstrap of the mean over samples, at 95 %; of groups there is one each. A score that
+    is no mean over the samples that are told of, as of another harness's group of tasks, has none.
     """
-    tasks = {name: _scores(task["metrics"], rows) for name, task in results["tasks"].items()}
+    tasks = {name: _scores(task["metrics"], _of(name, rows, results)) for name, task in results["tasks"].items()}
     return {
         "format": FORMAT,
         "task": manifest["task"],
@@ -38,13 +41,22 @@ def report(
     }
 
 
+def _of(task: str, rows: Sequence[Row], results: Mapping[str, Any]) -> Sequence[Row]:
+    """The samples of a task: where another harness ran several, those that are grouped under its name."""
+    if len(results["tasks"]) == 1:
+        return rows
+    own = [row for row in rows if row.get("group") == task]
+    return own or (rows if task == next(iter(results["tasks"])) else ())
+
+
 def _scores(metrics: Mapping[str, Any], rows: Sequence[Row]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for metric, told in metrics.items():
         values = by_sample(rows, metric)
         for name, score in told["scores"].items():
             label = metric if name == metric else f"{metric}.{name}"
-            found[label] = {"value": score["value"], **(_spread(values) if values else {})}
+            is_mean = bool(values) and abs(mean(values) - score["value"]) <= _ROUNDED
+            found[label] = {"value": score["value"], **(_spread(values) if is_mean else {})}
     return found
 
 

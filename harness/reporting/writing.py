@@ -1,6 +1,7 @@
 """Writes what is told of a task beside its results: metrics, manifest, reports, the configuration to run it again."""
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,6 +22,7 @@ from harness.reporting.sidecar import SidecarFacts
 from harness.results import replace_file
 
 RUN_CONFIG_FILE = "run_config.yml"
+_REFERENCE = re.compile(r"(\\*)\$\{")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +73,17 @@ def write_run_config(folder: Path, config: EvaluationConfig, target: EvaluationT
         document["proxy"] = given["proxy"]
     if config.judge is not None:
         document["judge"] = config.judge.model_dump(mode="json", exclude_none=True)
-    text = yaml.safe_dump(redactor.document(document), sort_keys=False, allow_unicode=True)
+    text = yaml.safe_dump(_literal(redactor.document(document)), sort_keys=False, allow_unicode=True)
     return replace_file(folder / RUN_CONFIG_FILE, text.encode(), 0o644)
+
+
+def _literal(value: Any) -> Any:
+    """The same, with `${` in texts escaped: the launcher would take it for a reference (OmegaConf's interpolation)."""
+    if isinstance(value, str):
+        return _REFERENCE.sub(lambda found: found[1] * 2 + r"\${", value)
+    if isinstance(value, Mapping):
+        return {name: _literal(item) for name, item in value.items()}
+    return [_literal(item) for item in value] if isinstance(value, list) else value
 
 
 def _told(made_of: Material, rows: Sequence[Mapping[str, Any]]) -> Told:

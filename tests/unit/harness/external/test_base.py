@@ -28,7 +28,12 @@ def test_data_of_the_users_are_read_where_they_are_and_without_the_hub(tmp_path)
     call = Call(("x",), {"A": "1"})
     assert beside_data(call, make_ask(tmp_path, "t")) == call
     found = beside_data(call, make_ask(tmp_path, "t", options={"data_dir": "sets"}))
-    assert (found.argv, found.cwd, found.env["A"], found.env["HF_HUB_OFFLINE"]) == (("x",), Path("sets").resolve(), "1", "1")
+    assert (found.argv, found.cwd, found.env["A"], found.env["HF_HUB_OFFLINE"]) == (
+        ("x",),
+        Path("sets").resolve(),
+        "1",
+        "1",
+    )
     assert found.env["HF_DATASETS_CACHE"].startswith(str(tmp_path))
 
 

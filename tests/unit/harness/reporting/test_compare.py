@@ -54,8 +54,18 @@ def test_repeats_count_by_their_mean(ended):
 def test_another_metric_by_name(ended):
     rows = [row(n, scores={"accuracy": 1.0, "strict": float(n % 2)}) for n in range(4)]
     assert compare(ended("a", rows), ended("b", rows), "strict").mean_a == 0.5
-    with pytest.raises(ConfigurationError, match="no metric 'strickt'; it has: accuracy, strict"):
+    with pytest.raises(ConfigurationError, match="no metric 'strickt'; its samples have: accuracy, strict"):
         compare(ended("a", rows), ended("b", rows), "strickt")
+
+
+def test_the_samples_own_metric_is_taken_where_the_whole_is_called_differently(ended):
+    rows = [row(n, score_name="includes", score=float(n % 2), scores={"includes": float(n % 2)}) for n in range(4)]
+    assert compare(ended("a", rows), ended("b", rows)).metric == "includes"
+
+
+def test_samples_of_another_part_of_a_group_do_not_count(ended):
+    rows = [row(1), row(2, score_name="f1", scores={"f1": 0.5}, score=0.5)]
+    assert compare(ended("a", rows), ended("b", rows)).paired.samples == 1
 
 
 def test_settings_that_differ_are_named_and_folders_are_none(ended):

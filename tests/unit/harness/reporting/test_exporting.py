@@ -1,13 +1,18 @@
 import csv
 import io
 import json
+import sys
+from contextlib import contextmanager
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 
 from harness.errors import ConfigurationError
 from harness.reporting import exporting
 from harness.reporting.folder import read_folder
-from tests.unit.harness.reporting.made import folder, row
+from tests.unit.harness.reporting.made import folder, results, row
 
 
 @pytest.fixture
@@ -31,6 +36,46 @@ def test_csv_has_a_line_for_each_score_with_its_interval(ended):
         ("errors", "count", "0.0"),
     ]
     assert (rows[0]["low"], rows[0]["high"], rows[0]["stderr"]) == ("0.5", "1.0", "0.1")
+
+
+def test_every_task_of_a_folder_is_written(ended):
+    parts = {"both": 0.5, "one": 1.0}
+    tasks = {name: results(name, value)["tasks"][name] for name, value in parts.items()}
+    several = replace(ended, results={**ended.results, "results": {"tasks": tasks}}, report={})
+    rows = csv.DictReader(io.StringIO(exporting.as_csv([several]).decode()))
+    assert [(each["task"], each["value"]) for each in rows if each["metric"] == "accuracy"] == [
+        ("both", "0.5"), ("one", "1.0"),
+    ]  # fmt: skip
+    found = json.loads(exporting.as_json([several]))["benchmarks"]
+    assert {name: found[name]["models"]["m"][0]["scores"]["accuracy_accuracy"] for name in found} == parts
+
+
+def test_mlflow_gets_names_that_it_takes(ended, monkeypatch):
+    class Fake:
+        logged: ClassVar[dict[str, float]] = {}
+        info = SimpleNamespace(run_id="r1")
+
+        def set_experiment(self, name):
+            pass
+
+        @contextmanager
+        def start_run(self, run_name):
+            yield self
+
+        def log_metrics(self, metrics):
+            self.logged.update(metrics)
+
+        def log_params(self, params):
+            pass
+
+        def log_artifact(self, path):
+            pass
+
+    score = {"scores": {"exact_match,strict-match": {"value": 0.5}}}
+    tasks = {"quiz": {"metrics": {"exact_match,strict-match": score, "pass@1": {"scores": {"pass@1": {"value": 1.0}}}}}}
+    monkeypatch.setitem(sys.modules, "mlflow", Fake())
+    assert exporting.to_mlflow([replace(ended, results={**ended.results, "results": {"tasks": tasks}})]) == ["r1"]
+    assert Fake.logged == {"quiz/exact_match_strict-match/exact_match_strict-match": 0.5, "quiz/pass_1/pass_1": 1.0}
 
 
 def test_an_unknown_format_suggests_the_nearest(ended, tmp_path):

@@ -120,6 +120,12 @@ def test_names_are_all_the_findings_of_the_module():
     assert {"failed", "identical", "changed", "upstream_rate_limited", "upstream_retries"} <= set(NAMES)
 
 
+def test_a_finding_without_a_whole_exceeds_every_threshold():
+    thresholds = Thresholds.read(["sidecar:losses=0.5", "sidecar:other"])
+    found = [Finding("sidecar:losses", 3, 0, "Three are lost."), Finding("sidecar:other", 0, 0, "None.")]
+    assert thresholds.exceeded(found) == ["sidecar:losses was found: Three are lost."]
+
+
 def test_a_finding_without_a_whole_has_no_share():
     assert Finding("x", 3, 0, "t").document() == {
         "finding": "x", "count": 3, "of": 0, "text": "t", "examples": [], "share": 0.0,

@@ -23,8 +23,10 @@ TOLD = Told(
 
 @pytest.fixture
 def document():
-    def make(rows, findings=()):
-        return report(rows, results(), findings, manifest(TOLD, SidecarFacts()))
+    def make(rows, findings=(), found=None):
+        scores = [each["score"] for each in rows if each["score"] is not None]
+        value = sum(scores) / len(scores) if scores else 0.0
+        return report(rows, found or results(value=value), findings, manifest(TOLD, SidecarFacts()))
 
     return make
 
@@ -36,6 +38,29 @@ def test_scores_have_stderr_and_a_bootstrap_interval_and_counts_have_none(docume
     assert scores["accuracy"]["count"] == 40
     assert scores["accuracy"]["stderr"] == pytest.approx(0.0801, abs=1e-3)
     assert scores["errors.count"] == {"value": 0.0}
+
+
+def test_tasks_of_another_harness_have_the_intervals_of_their_own_samples(document):
+    rows = [row(n, group="one", score=1.0) for n in range(6)]
+    rows += [row(10 + n, group="two", score=float(n % 2)) for n in range(4)]
+    parts = {"both": 0.8, "one": 1.0, "two": 0.5, "elsewhere": 0.3}
+    found = {"tasks": {name: results(name, value)["tasks"][name] for name, value in parts.items()}}
+    told = document(rows, found=found)["tasks"]
+    assert {name: told[name]["accuracy"].get("count") for name in parts} == {
+        "both": 10, "one": 6, "two": 4, "elsewhere": None,
+    }  # fmt: skip
+    assert told["one"]["accuracy"]["interval"] == [1.0, 1.0]
+    assert "Scores of two" in page(document(rows, found=found), rows)
+
+
+def test_a_score_that_is_no_mean_over_the_samples_has_no_interval(document):
+    macro = results(value=0.9)
+    assert document([row(1), row(2, score=0.0)], found=macro)["tasks"]["quiz"]["accuracy"] == {"value": 0.9}
+
+
+def test_a_bar_stays_in_its_place(document):
+    rows = [row(n, score=float(90 + n)) for n in range(20)]
+    assert "left:100.00%;right:0.00%" in page(document(rows), rows)
 
 
 def test_groups_are_told_where_there_are_several(document):

@@ -1,9 +1,11 @@
 import json
 import stat
 
+import pytest
 import yaml
 
 from harness.api import ApiEndpoint, ConfigParams, EvaluationConfig, EvaluationTarget
+from harness.launcher.compose import Source, compose
 from harness.records import SampleRecord
 from harness.redact import Redactor
 from harness.reporting.metrics import Span
@@ -41,6 +43,15 @@ def test_no_secret_reaches_a_file(tmp_path):
     made = material(row(1, generation="my key is key-123456"), redactor=Redactor(["key-123456"]))
     write_reports(tmp_path, made)
     assert all("key-123456" not in path.read_text() for path in tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("text", ["${x} and $y", r"a \${x}", r"\\${x}", r"plain $z \d", "$limit"])
+def test_texts_of_the_run_config_come_back_as_they_were(tmp_path, text):
+    config = EvaluationConfig(type="smoke", params=ConfigParams(extra={"command": text, "list": [text]}))
+    target = EvaluationTarget(api_endpoint=ApiEndpoint(url="http://h"))
+    composed = compose(Source(file=write_run_config(tmp_path, config, target, Redactor())), ())
+    [task] = composed["evaluation"]["tasks"]
+    assert task["overrides"]["config.params"]["extra"] == {"command": text, "list": [text]}
 
 
 def test_the_run_config_is_the_launchers_and_holds_no_secret(tmp_path, monkeypatch):
