@@ -37,6 +37,12 @@ class Ask:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def limit(self) -> int | float | None:
+        """`limit_samples`, but None for the share 1.0: harnesses take that for one sample."""
+        limit = self.params.limit_samples
+        return None if isinstance(limit, float) and limit == 1 else limit
+
+    @property
     def parallelism(self) -> int:
         """Requests in flight."""
         return self.params.parallelism or 4

@@ -31,7 +31,7 @@ class Bfcl:
         handler = ask.options.get("handler", "chat")
         if handler not in _HANDLERS:
             raise ConfigurationError(f"params.extra.handler is {handler!r}; it takes {', '.join(_HANDLERS)}")
-        limit = ask.params.limit_samples
+        limit = ask.limit
         if isinstance(limit, float):
             raise ConfigurationError(f"limit_samples {limit} is a share, and bfcl takes a number of entries")
         refuse_params(self.name, ask.params, ("top_p", "max_new_tokens", "max_retries", "request_timeout"))

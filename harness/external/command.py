@@ -40,7 +40,7 @@ class Command:
             "base_url": ask.base_url,
             "model": ask.model,
             "output_dir": str(ask.folder),
-            "limit": ask.params.limit_samples,
+            "limit": ask.limit,
             "parallelism": ask.parallelism,
             "temperature": ask.params.temperature,
             "top_p": ask.params.top_p,

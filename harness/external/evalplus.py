@@ -57,7 +57,7 @@ class EvalPlus:
             reads = (Path(env[_OVERRIDES[ask.task]]),)
         calls = [Call(tuple(self._codegen(ask)), env, reads=reads)]
         if flag(ask.options, "execute"):
-            if ask.params.limit_samples is not None:
+            if ask.limit is not None:
                 raise ConfigurationError(
                     "limit_samples with execute: evalplus scores all problems or none; leave one out"
                 )
@@ -76,7 +76,7 @@ class EvalPlus:
                     f"n_samples {n_samples} at temperature 0: give a temperature above 0, or one sample"
                 )
             argv.append("--greedy")
-        limit = ask.params.limit_samples
+        limit = ask.limit
         if isinstance(limit, float):
             raise ConfigurationError(f"limit_samples {limit} is a share, and evalplus takes a number of problems")
         return argv + (["--id_range", f"[0,{limit}]"] if limit is not None else [])

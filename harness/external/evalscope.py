@@ -31,8 +31,8 @@ class EvalScope:
         argv = ["evalscope", "eval", "--model", ask.model, "--api-url", ask.base_url, "--api-key", NO_KEY]
         argv += ["--eval-type", "openai_api", "--datasets", ask.task, "--work-dir", str(ask.folder)]
         argv += ["--eval-batch-size", str(ask.parallelism)]
-        if params.limit_samples is not None:
-            argv += ["--limit", str(params.limit_samples)]
+        if ask.limit is not None:
+            argv += ["--limit", str(ask.limit)]
         arguments = table(ask.options, "dataset_args")
         if arguments:
             argv += ["--dataset-args", json.dumps({ask.task: arguments})]

@@ -32,7 +32,7 @@ class InspectAi:
         """One command; its log is JSON."""
         if ask.kind is not EndpointType.CHAT:
             raise ConfigurationError(f"inspect-ai asks chat endpoints, not {ask.kind.value!r}")
-        limit = ask.params.limit_samples
+        limit = ask.limit
         if isinstance(limit, float):
             raise ConfigurationError(f"limit_samples {limit} is a share, and inspect-ai takes a number of samples")
         task, cwd = self.task(ask.task)

@@ -59,8 +59,8 @@ class LmEval:
         argv += ["--output_path", str(ask.folder), "--log_samples"]
         if ask.kind is EndpointType.CHAT:
             argv += ["--apply_chat_template"]
-        if ask.params.limit_samples is not None:
-            argv += ["--limit", str(ask.params.limit_samples)]
+        if ask.limit is not None:
+            argv += ["--limit", str(ask.limit)]
         shots = whole(ask.options, "num_fewshot", least=0)
         if shots is not None:
             argv += ["--num_fewshot", str(shots)]

@@ -29,9 +29,9 @@ class SimpleEvals:
         if ask.kind is not EndpointType.CHAT:
             raise ConfigurationError(f"simple-evals asks chat endpoints, not {ask.kind.value!r}")
         params = ask.params
-        if isinstance(params.limit_samples, float):
+        if isinstance(ask.limit, float):
             raise ConfigurationError(
-                f"limit_samples {params.limit_samples} is a share, and simple-evals takes a number of samples"
+                f"limit_samples {ask.limit} is a share, and simple-evals takes a number of samples"
             )
         values = {
             "--model": ask.model,
@@ -46,7 +46,7 @@ class SimpleEvals:
             "--max_retries": 5 if params.max_retries is None else params.max_retries,
             "--timeout": params.request_timeout or _TIMEOUT_S,
             "--num_repeats": whole(ask.options, "n_samples"),
-            "--first_n": params.limit_samples,
+            "--first_n": ask.limit,
         }
         argv = ["simple_evals"]
         for name, value in values.items():

@@ -5,6 +5,7 @@ import pytest
 from harness.api import ConfigParams
 from harness.errors import ConfigurationError
 from harness.external.base import Call, beside_data, flag, metric, refuse_params, sample_row, table, whole
+from harness.external.drivers import DRIVERS
 from tests.unit.harness.external.asking import make_ask
 
 
@@ -57,6 +58,17 @@ def test_options_are_of_their_kind():
 def test_options_of_another_kind_are_refused(read, value, said):
     with pytest.raises(ConfigurationError, match=said):
         read({"x": value}, "x")
+
+
+@pytest.mark.parametrize(("given", "limit"), [(None, None), (1, 1), (0.5, 0.5), (1.0, None)])
+def test_a_share_of_all_is_no_limit(tmp_path, given, limit):
+    assert make_ask(tmp_path, "t", limit_samples=given).limit == limit
+
+
+@pytest.mark.parametrize("name", ["lm-eval", "evalscope", "bfcl", "simple-evals"])
+def test_no_harness_takes_a_share_of_all_for_one_sample(tmp_path, name):
+    [call, *_] = DRIVERS[name].calls(make_ask(tmp_path, "t", limit_samples=1.0))
+    assert not {"--limit", "--first_n"} & set(call.argv)
 
 
 def test_parallelism_has_a_default(tmp_path):
