@@ -7,7 +7,7 @@ from typing import Any
 
 from proxy.core.errors import AnswerNotEditable, NotEditable, RequestError
 from proxy.core.http import Headers, Payload, Response, get_header, without_headers
-from proxy.core.stream import CONFIGURED, ByteStream
+from proxy.core.stream import CONFIGURED, ByteStream, StreamChange
 from proxy.wire.edits import Editor, EventEdits
 from proxy.wire.encoding import Inflater, decode
 from proxy.wire.sse import is_event_stream
@@ -41,6 +41,36 @@ def edit_answer(
         readable_stream(response, name=name).map(EventEdits(events(), why=why), name=name)
     elif isinstance(response.body, Payload):
         _edit(readable_body(response), whole)
+    else:  # a stream was asked for, and the model server answered with a document
+        readable_stream(response, name=name).map(_DocumentEdit(whole, why), name=name)
+
+
+class _DocumentEdit:
+    """A transform of a document that comes in chunks: it holds all of them, as one is read at its last byte.
+
+    What is no JSON object from its first character on passes as it comes: nothing of it is known.
+    """
+
+    def __init__(self, change: Callable[[dict[str, Any]], None], why: str) -> None:
+        self._change = change
+        self._why = why
+        self._chunks: list[bytes] = []
+        self._passes = False
+        self.changes: list[StreamChange] = []
+
+    def feed(self, chunk: bytes) -> bytes:
+        if not self._chunks:
+            self._passes = self._passes or chunk.lstrip()[:1] not in {b"", b"{"}
+        if self._passes:
+            return chunk
+        self._chunks.append(chunk)
+        return b""
+
+    def end(self) -> bytes:
+        body = Payload(b"".join(self._chunks))
+        _edit(body, self._change)
+        self.changes = [StreamChange(what, self._why) for what in body.differences()]
+        return body.raw
 
 
 def readable_stream(response: Response, *, name: str) -> ByteStream:
