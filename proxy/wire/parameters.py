@@ -148,7 +148,8 @@ def _leave_out(state: Normalized, rules: Rules) -> None:
         elif rules.lacks(name) and name not in ASKED:
             if asks_for_nothing(name, value):
                 del state.fields[name]
-                state.reasons[name] = f"asks for nothing, and {rules.server} does not take it"
+                why = "changes nothing that is generated" if name in DENIED else "asks for nothing"
+                state.reasons[name] = f"{why}, and {rules.server} does not take it"
             else:
                 state.lacking.append(name)
 
