@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from proxy.cache.keeping import Completed, Witness
 from proxy.cache.place import Place
+from proxy.core.facts import UsageAsked
 from proxy.core.http import Exchange, Response
 from proxy.core.pipeline import Next
 from proxy.core.redact import Redactor
@@ -46,6 +47,11 @@ class Asked:
     def replaces(self) -> bool:
         """Whether it takes the place of one that is there."""
         return self.mode == "refresh"
+
+    @property
+    def shows_usage(self) -> bool:
+        """Whether the client asked for the usage of a stream, and the model server cannot be asked for it."""
+        return self.exchange.get(UsageAsked) is not None
 
     @property
     def coalesces(self) -> bool:

@@ -8,7 +8,7 @@ from proxy.cache.keeping import Keeper
 from proxy.core.http import Payload, Response
 from proxy.store.base import CacheStore, EntryKey, StoredResponse
 from proxy.wire import routes
-from proxy.wire.shape import PLAIN, converted
+from proxy.wire.shape import PLAIN, converted, with_usage
 
 NOTHING = "nothing is stored for this key"
 OTHER_SHAPE = "it is stored in another shape only, which cannot be turned into this one without loss"
@@ -23,8 +23,11 @@ class Lookup:
         self.store = store
         self._keeper = keeper
 
-    async def find(self, at: EntryKey, route: str) -> StoredResponse | str:
-        """Return the answer in the shape of `at`, or why there is none."""
+    async def find(self, at: EntryKey, route: str, *, usage: bool = False) -> StoredResponse | str:
+        """Return the answer in the shape of `at`, or why there is none.
+
+        With `usage`, a stream that is made of another shape shows it, though the model server was not asked for it.
+        """
         await self._keeper.replaced(at)
         stored = await self.store.get(at) or await self._keeper.pending(at)
         if stored is not None:
@@ -32,8 +35,9 @@ class Lookup:
         if route not in routes.GENERATION:
             return NOTHING
         reason = NOTHING
+        want = with_usage(at.shape) if usage else at.shape
         for shape, other in await self.store.others(at):
-            body = converted(route, other.body, have=shape, want=at.shape)
+            body = converted(route, other.body, have=shape, want=want)
             if body is not None:
                 return _of_type(dataclasses.replace(other, body=body), _TYPES[at.shape == PLAIN])
             reason = OTHER_SHAPE

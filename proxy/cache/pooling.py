@@ -35,7 +35,7 @@ class Pooling:
         if asked.serves:
             for name in asked.names:
                 at = EntryKey(asked.place.key(name), POOLED, 0, asked.place.shape)
-                found = await self._lookup.find(at, asked.place.route)
+                found = await self._lookup.find(at, asked.place.route, usage=asked.shows_usage)
                 if isinstance(found, StoredResponse):
                     return self._hit(asked, at, found)
                 reason = found

@@ -128,7 +128,7 @@ class Sampling:
         if asked.serves:
             for pool in lease.pools:
                 at = EntryKey(key, pool, sample, asked.place.shape)
-                found = await self._lookup.find(at, asked.place.route)
+                found = await self._lookup.find(at, asked.place.route, usage=asked.shows_usage)
                 if isinstance(found, StoredResponse):
                     return self._hit(asked, taken, at, found)
                 reason = found

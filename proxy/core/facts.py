@@ -45,5 +45,10 @@ class UpstreamFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class UsageAsked:
+    """That the client asked for the usage of a stream, where the model server cannot be asked for it."""
+
+
+@dataclass(frozen=True, slots=True)
 class NoDone:
     """That the model server ends its streams of choices without `[DONE]`, so that none is missing."""

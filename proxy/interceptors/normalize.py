@@ -11,7 +11,7 @@ from pydantic import Field, field_validator
 
 from proxy.core.difference import ABSENT, snapshot
 from proxy.core.errors import UnsupportedParameter
-from proxy.core.facts import NoDone
+from proxy.core.facts import NoDone, UsageAsked
 from proxy.core.http import Exchange, Payload, Request, Response
 from proxy.core.ledger import Ledger
 from proxy.core.pipeline import Layer, Next
@@ -203,6 +203,8 @@ class Normalize:
         if rules.fan_out and "n" in fields and (count > 1 or asks_for_nothing("n", fields["n"])):
             del fields["n"]
             reasons["n"] = f"{rules.server} gives one choice at a time" + (": asked for each" if count > 1 else "")
+        if "stream_options" not in fields and _asks_for_usage(exchange.route or "", document):
+            exchange.put(UsageAsked())
         changes = _changes(document, fields)
         exchanges = []
         if not changes and count == 1 and not self._learns:  # it is asked once, as it is
@@ -231,6 +233,11 @@ class Normalize:
         for name in lacking:
             del fields[name]
             reasons[name] = f"{server} does not take it"
+
+
+def _asks_for_usage(route: str, document: Mapping[str, Any]) -> bool:
+    options = document.get("stream_options")
+    return route in CHUNKED and isinstance(options, dict) and options.get("include_usage") is True
 
 
 def _changes(document: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -29,6 +29,11 @@ def shape_of(document: Mapping[str, Any]) -> str:
     return shape + encode(options).decode() if options else shape
 
 
+def with_usage(shape: str) -> str:
+    """Return the shape of a stream that shows usage, for one of a stream without options; any other as it is."""
+    return STREAM + encode({_USAGE: True}).decode() if shape == STREAM else shape
+
+
 def converted(route: str, body: bytes, *, have: str, want: str) -> bytes | None:
     """Return a stored answer in another shape, None where anything would be lost.
 

@@ -259,3 +259,16 @@ class TestAnswers:
             assert (await proxy.ask(chat())).json == answer
         async with sidecar(tmp_path, server, normalize(fill_null_content=True)) as proxy:
             assert (await proxy.ask(chat())).json["choices"][0]["message"]["content"] == ""
+
+
+async def test_a_stream_of_a_plain_answer_shows_the_usage_that_the_server_cannot_be_asked_for(strict, tmp_path):
+    async with sidecar(tmp_path, strict, normalize(dialect="transformers")) as proxy:
+        plain = await proxy.ask(chat())
+        assert (await proxy.ask(chat())).cache == "hit"  # by now it is in the store
+        asked = await proxy.ask(chat(stream=True, stream_options={"include_usage": True}))
+        unasked = await proxy.ask(chat(stream=True))
+        assert proxy.calls == 1
+    assert (asked.cache, unasked.cache) == ("hit", "hit")
+    documents = [json.loads(event.data) for event in split(asked.body).events if event.data != b"[DONE]"]
+    assert [document["usage"] for document in documents if document.get("usage")] == [plain.json["usage"]]
+    assert b"usage" not in unasked.body

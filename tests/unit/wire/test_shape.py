@@ -5,7 +5,7 @@ import pytest
 
 from proxy.core.document import encode
 from proxy.wire import routes
-from proxy.wire.shape import PLAIN, converted, shape_of
+from proxy.wire.shape import PLAIN, STREAM, converted, shape_of, with_usage
 
 
 @pytest.mark.parametrize("document", [{}, {"stream": False}, {"stream": None}, {"stream_options": None}])
@@ -145,3 +145,11 @@ def test_what_is_malformed_is_a_miss(route, body):
 def test_an_answer_that_a_stream_cannot_hold_is_a_miss():
     for broken in ({**ANSWER, "object": "other"}, {**ANSWER, "choices": [*ANSWER["choices"]] * 2}):  # type: ignore[misc]
         assert converted(routes.CHAT, encode(broken), have="plain", want="sse") is None
+
+
+@pytest.mark.parametrize(
+    ("shape", "shown"),
+    [(STREAM, shape_of({"stream": True, "stream_options": {"include_usage": True}})), (PLAIN, PLAIN), ("sse{}", "sse{}")],
+)
+def test_a_stream_without_options_may_show_usage_all_the_same(shape, shown):
+    assert with_usage(shape) == shown
