@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
@@ -10,6 +11,7 @@ from typing import Any, Literal
 import orjson
 from pydantic import Field, PositiveInt
 
+from proxy.core.document import parse
 from proxy.core.http import Exchange, Payload, Response
 from proxy.core.pipeline import Layer, Next
 from proxy.core.stream import Outcome
@@ -21,6 +23,7 @@ console = logging.getLogger("evalside.exchanges")
 
 _KIND = "reasoning"
 _FIELDS = ("reasoning_content", "reasoning")
+_SYSTEM_ROLES = ("system", "developer")
 
 
 class ReasoningReplayConfig(StrictConfig):
@@ -38,7 +41,11 @@ class ReasoningReplayConfig(StrictConfig):
 
 
 class ReasoningReplay:
-    """Remembers the reasoning of every answer in a chat by its tool calls or its text, for the run it belongs to."""
+    """Remembers the reasoning of every answer in a chat, for the run it belongs to.
+
+    An answer is known by what the client had said until then, with its tool calls or its text: some servers count the
+    IDs of tool calls in each conversation from 0, and a short text is said in many.
+    """
 
     def __init__(self, config: ReasoningReplayConfig, services: Services) -> None:
         self._config = config
@@ -50,8 +57,8 @@ class ReasoningReplay:
         if exchange.route != routes.CHAT:
             return await call_next(exchange)
         body = exchange.request.body
-        for index, message in enumerate(_assistant(body.json)):
-            reasoning = self._recalled(exchange.run, message)
+        for index, (message, before) in enumerate(_placed(body.json, exchange.received)):
+            reasoning = self._recalled(exchange.run, message, before)
             if reasoning is None:
                 self._miss(exchange, message)
             else:
@@ -61,7 +68,7 @@ class ReasoningReplay:
         def remember(answer: Answered, outcome: Outcome) -> None:
             if outcome is Outcome.COMPLETE and answer.status == 200:
                 for message in _messages(answer):
-                    self._remember(exchange.run, message)
+                    self._remember(exchange, message)
 
         response.tap(Answered(response, remember))
         if isinstance(response.body, Payload):
@@ -73,19 +80,20 @@ class ReasoningReplay:
             self._unwritten = False
             await self._log.flush()
 
-    def _recalled(self, run: str | None, message: Mapping[str, Any]) -> str | None:
-        found = (self._memory.recall(run, _KIND, key) for key in _keys(message))
+    def _recalled(self, run: str | None, message: Mapping[str, Any], before: str) -> str | None:
+        found = (self._memory.recall(run, _KIND, f"{before}:{key}") for key in _keys(message))
         return next((reasoning for reasoning in found if reasoning is not None), None)
 
     def _miss(self, exchange: Exchange, message: Mapping[str, Any]) -> None:
         if self._config.log_misses and not _reasoning(message):
             console.info("Reasoning unknown", extra={"exchange": exchange.id, "run": exchange.run})
 
-    def _remember(self, run: str | None, message: Mapping[str, Any]) -> None:
+    def _remember(self, exchange: Exchange, message: Mapping[str, Any]) -> None:
         reasoning = _reasoning(message)
         if reasoning:
+            before, keep = _conversation(exchange.received)[-1], self._config.cache_max_entries
             for key in _keys(message):
-                self._memory.remember(run, _KIND, key, reasoning, keep=self._config.cache_max_entries)
+                self._memory.remember(exchange.run, _KIND, f"{before}:{key}", reasoning, keep=keep)
                 self._unwritten = True
 
     def _give_back(self, message: dict[str, Any], reasoning: str) -> None:
@@ -104,6 +112,31 @@ def _assistant(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     for message in messages if isinstance(messages, list) else ():
         if isinstance(message, dict) and message.get("role") == "assistant":
             yield message
+
+
+def _placed(document: Mapping[str, Any], received: bytes) -> list[tuple[dict[str, Any], str]]:
+    """Return each answer among the messages, with what the client had said before it; none where one is another's."""
+    answers = list(_assistant(document))
+    before = _conversation(received)[:-1] if answers else []
+    return list(zip(answers, before, strict=True)) if len(answers) == len(before) else []
+
+
+def _conversation(received: bytes) -> list[str]:
+    """Return a hash of what the client had said before each answer in its request, and of all of it.
+
+    Only as it came: other interceptors may tell the model in each turn something new. System messages do not count,
+    which some clients write anew.
+    """
+    digest, found = hashlib.sha256(), []
+    messages = parse(received).value.get("messages")
+    for message in messages if isinstance(messages, list) else ():
+        role = message.get("role") if isinstance(message, dict) else None
+        if role == "assistant":
+            found.append(digest.hexdigest()[:32])
+            digest.update(b"answer")
+        elif isinstance(message, dict) and role not in _SYSTEM_ROLES:
+            digest.update(json.dumps([role, message.get("content"), message.get("tool_call_id")]).encode())
+    return [*found, digest.hexdigest()[:32]]
 
 
 def _messages(answer: Answered) -> Iterator[dict[str, Any]]:

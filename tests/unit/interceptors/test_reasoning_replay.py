@@ -108,6 +108,37 @@ async def test_it_takes_reasoning_that_another_interceptor_moved_out_of_the_text
         assert proxy.last["messages"][1]["content"] == "<think>hm</think>\n42"
 
 
+@pytest.mark.parametrize("said", [{"content": "yes"}, {"content": None, "tool_calls": [CALL]}])
+async def test_no_conversation_gets_the_reasoning_of_another(tmp_path, server, said):
+    async with sidecar(tmp_path, server, replay()) as proxy:
+        asked = [{"role": "user", "content": question} for question in ("is 2 even?", "is 4 even?")]
+        for question in asked:
+            server.enqueue(answer(**said, reasoning_content=f"they ask: {question['content']}"))
+            await proxy.ask(chat(messages=[question]), x_evalside_run="r")
+        for question in asked:
+            messages = [{"role": "system", "content": "new"}, question, {"role": "assistant", **said}, USER]
+            await proxy.ask(chat(messages=messages), x_evalside_run="r")
+            assert f"they ask: {question['content']}<" in proxy.last["messages"][2]["content"]
+
+
+async def test_what_others_tell_the_model_in_each_turn_does_not_count(tmp_path, server):
+    server.enqueue(answer(content="42", reasoning_content="hm"))
+    counter = {"name": "turn_counter", "config": {"max_turns": 1000, "trigger": "periodic", "position": "user_message"}}
+    async with sidecar(tmp_path, server, [*replay(), counter]) as proxy:
+        await proxy.ask(chat(), x_evalside_run="r")
+        await proxy.ask(chat(messages=[USER, {"role": "assistant", "content": "42"}, USER]), x_evalside_run="r")
+        assert proxy.last["messages"][1]["content"] == "<think>hm</think>\n42"
+
+
+@pytest.mark.parametrize("messages", [None, "no list", ["no object", USER]])
+async def test_messages_that_are_none_are_left_alone(tmp_path, server, messages):
+    server.on(CHAT, answer(content="42", reasoning_content="hm"))
+    async with sidecar(tmp_path, server, replay()) as proxy:
+        body = {"model": "m", "messages": messages}
+        assert (await proxy.ask(body)).status == 200
+        assert proxy.last == body
+
+
 async def test_answers_without_reasoning_and_other_routes_are_left_alone(tmp_path, server):
     async with sidecar(tmp_path, server, replay()) as proxy:
         for path, body in ((CHAT, chat()), ("/v1/completions", {"model": "m", "prompt": "x"})):
