@@ -12,7 +12,7 @@ from proxy.core.pipeline import Layer, Next
 from proxy.interceptors.base import Plugin, Services, StrictConfig, simple
 from proxy.wire import routes
 
-_SYSTEM_ROLES = frozenset({"system", "developer"})
+_SYSTEM_ROLES = ("system", "developer")
 
 
 class ConsolidateSystemConfig(StrictConfig):

@@ -14,7 +14,7 @@ from proxy.core.pipeline import Layer, Next
 from proxy.interceptors.base import Plugin, Services, TransformConfig, simple
 from proxy.wire import routes
 
-_SYSTEM_ROLES = frozenset({"system", "developer"})
+_SYSTEM_ROLES = ("system", "developer")
 
 
 class SystemMessageConfig(TransformConfig):

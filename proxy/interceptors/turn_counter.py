@@ -84,7 +84,7 @@ class TurnCounter:
 
 
 def _is_system(message: Any) -> bool:
-    return isinstance(message, Mapping) and message.get("role") in {"system", "developer"}
+    return isinstance(message, Mapping) and message.get("role") in ("system", "developer")
 
 
 def _joined(content: Any, note: str) -> Any:
