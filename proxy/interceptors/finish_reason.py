@@ -47,11 +47,11 @@ class _Stream:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._held: list[dict[str, Any]] = []
-        self._choices: set[Any] = set()
+        self._choices: set[str] = set()
 
     def edit(self, document: dict[str, Any]) -> Iterable[dict[str, Any]]:
-        choices = [choice for choice in document.get("choices") or () if isinstance(choice, dict)]
-        self._choices |= {choice.get("index") for choice in choices}
+        choices = _choices(document)
+        self._choices |= {repr(choice.get("index")) for choice in choices}  # it may be anything
         held, self._held = self._held, []
         if document.get("usage") is not None:
             for waiting in (*held, document):
@@ -66,6 +66,11 @@ class _Stream:
         return held
 
 
+def _choices(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
+    listed = answer.get("choices")
+    return [choice for choice in (listed if isinstance(listed, list) else ()) if isinstance(choice, dict)]
+
+
 def _limit(request: Mapping[str, Any]) -> int | None:
     values = (request.get(name) for name in _LIMITS)
     return next((value for value in values if type(value) is int and value > 0), None)
@@ -73,7 +78,7 @@ def _limit(request: Mapping[str, Any]) -> int | None:
 
 def _correct(answer: dict[str, Any], counted: Mapping[str, Any], limit: int, choices: int | None = None) -> None:
     """Set the finish reason of each choice that is known to have filled the limit."""
-    found = [choice for choice in answer.get("choices") or () if isinstance(choice, dict)]
+    found = _choices(answer)
     alone = (len(found) if choices is None else choices) == 1
     for choice in found:
         usage = choice.get("usage") or (counted.get("usage") if alone else None)
