@@ -168,7 +168,8 @@ class _MoveOut:
                 holder: dict[str, Any] = {}
                 self._put(holder, reasoning, content)
                 choice = {"delta": holder} if self._field == "content" else holder
-                yield {**self._last, "choices": [{"index": index, **choice, "finish_reason": None}]}
+                last = {name: value for name, value in self._last.items() if name != "usage"}  # it was told already
+                yield {**last, "choices": [{"index": index, **choice, "finish_reason": None}]}
 
     def _put(self, holder: dict[str, Any], reasoning: str, content: str) -> None:
         holder[self._field] = content

@@ -130,6 +130,13 @@ async def test_a_choice_that_never_finishes_loses_nothing(done):
     assert await streamed(delta("abc"), done=done) == {0: ("", "abc")}
 
 
+async def test_usage_is_told_once_where_a_choice_never_finishes():
+    told = {"id": "1", "choices": [], "usage": {"total_tokens": 3}}
+    asked = await ask("reasoning", answer=events(delta("4"), delta("2"), told))
+    assert [document.get("usage") for document in asked.documents] == [None, None, {"total_tokens": 3}, None]
+    assert asked.documents[-1]["choices"][0]["delta"] == {"content": "42"}
+
+
 async def test_usage_and_comments_of_a_stream_pass_as_they_are():
     body = b': ping\n\ndata: {"choices": [], "usage": {"n": 1.50}}\n\ndata: [DONE]\n\n'
     assert (await ask("reasoning", answer=body)).body == body
