@@ -37,12 +37,13 @@ def without_headers(headers: Headers, names: frozenset[bytes]) -> Headers:
 class Payload:
     """A complete body. The bytes are authoritative: they are what is sent, unless `edit` was called."""
 
-    __slots__ = ("_before", "_dirty", "_document", "_raw")
+    __slots__ = ("_apart", "_before", "_dirty", "_document", "_raw")
 
     def __init__(self, raw: bytes) -> None:
         self._raw = raw
         self._document: Document | None = None
         self._dirty = False
+        self._apart = False  # whether the bytes are another version than `_before`
         self._before: Any = None
 
     @property
@@ -81,6 +82,8 @@ class Payload:
     def edit(self) -> dict[str, Any]:
         """Return the document for changing; it is encoded again when `raw` is next read.
 
+        Where nothing is changed by then, the bytes stay as they are.
+
         Raises:
             NotEditable: only lenient parsers read it, so encoding it again would change more than the edit; or it is
                 nested too deeply.
@@ -96,6 +99,7 @@ class Payload:
                 self._before = snapshot(document.value)
             except RecursionError as error:
                 raise _unwritable(error) from None
+            self._apart = self._dirty
         self._dirty = True
         return document.value  # type: ignore[no-any-return]
 
@@ -114,9 +118,12 @@ class Payload:
         if before is None:
             return []
         try:
-            return differences(before, self.json)
+            found = differences(before, self.json)
         except (ValueError, RecursionError) as error:
             raise _unwritable(error) from None
+        if not found:
+            self._dirty = self._apart
+        return found
 
     @property
     def raw(self) -> bytes:
@@ -127,9 +134,12 @@ class Payload:
         """
         if self._dirty:
             assert self._document is not None
+            value = self._document.value
             try:
-                self._raw = encode(self._document.value)
-            except ValueError as error:
+                if self._apart or self._before is None or differences(self._before, value):
+                    self._raw = encode(value)
+                    self._apart = True
+            except (ValueError, RecursionError) as error:
                 raise _unwritable(error) from None
             self._dirty = False
         return self._raw

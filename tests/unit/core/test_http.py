@@ -81,6 +81,35 @@ def test_what_edits_changed_is_told_once():
     assert payload.differences() == []
 
 
+def test_an_edit_that_changes_nothing_leaves_the_bytes():
+    raw = b'{ "a": 1.0e2 }'
+    payload = Payload(raw)
+    payload.edit()["a"] = payload.json["a"]
+    assert payload.differences() == []
+    assert payload.raw == raw
+    payload.edit()
+    assert payload.raw == raw
+    assert payload.differences() == []
+    payload.edit()["b"] = 2
+    assert payload.differences()
+    payload.edit()["b"] = 2
+    assert payload.differences() == []  # and the change before is still to be written
+    assert payload.raw == b'{"a":1.0e2,"b":2}'
+
+
+def test_an_edit_that_is_taken_back_is_taken_back_in_the_bytes():
+    payload = Payload(b'{"a": 1}')
+    payload.edit()["a"] = 2
+    assert payload.raw == b'{"a":2}'
+    payload.edit()["a"] = 1
+    assert payload.raw == b'{"a":1}'
+    payload.edit()["a"] = 2
+    assert payload.raw == b'{"a":2}'
+    payload.edit()["a"] = 1
+    assert payload.differences() == []
+    assert payload.raw == b'{"a":1}'
+
+
 @pytest.mark.parametrize("raw", [b"", b"{", b"not json"])
 def test_a_body_that_is_not_json(raw):
     payload = Payload(raw)
