@@ -25,7 +25,7 @@ from proxy.store.base import (
     StoreError,
 )
 from proxy.store.bounds import Bounds
-from proxy.store.codec import pack_headers, pack_optional
+from proxy.store.exchange_rows import write_exchange
 from proxy.store.front import Front
 from proxy.store.location import folder_lock, prepare_file
 from proxy.store.retention import Retention, enforce
@@ -286,7 +286,7 @@ class SqliteStore:
         """Keep a record of an exchange, unless the writer is too far behind."""
         bodies = (record.request_body, record.sent_body, record.response_body, record.changes)
         size = sum(len(body) for body in bodies if body is not None) + 512
-        self._writer.submit(Job(lambda connection: _append(connection, record), size, is_log=True))
+        self._writer.submit(Job(lambda connection: write_exchange(connection, record), size, is_log=True))
 
     def count_changes(self, run: str | None, kinds: Collection[ChangeKind], /) -> None:
         """Count a request that passed the transforms, and what they changed."""
@@ -385,37 +385,3 @@ def _count_use(connection: sqlite3.Connection, use: _Use, count: int) -> None:
 def _extended(known: list[Mapping[str, float]], others: list[Mapping[str, float]]) -> list[Mapping[str, float]]:
     known += others
     return known
-
-
-def _append(connection: sqlite3.Connection, record: ExchangeRecord) -> None:
-    run = record.run or DEFAULT_RUN
-    packed = (
-        pack_headers(record.request_headers),
-        pack_optional(record.request_body),
-        pack_optional(record.sent_body),
-        pack_headers(record.response_headers),
-        pack_optional(record.response_body),
-        pack_optional(record.changes),
-    )
-    connection.execute(
-        queries.APPEND,
-        (
-            record.id,
-            run,
-            record.started_at,
-            record.method,
-            record.path,
-            record.route,
-            record.status,
-            record.cache,
-            record.cache_key,
-            record.sample,
-            record.reason,
-            record.outcome,
-            record.error,
-            record.duration_ms,
-            record.upstream_ms,
-            sum(len(part or b"") for part in packed),
-            *packed,
-        ),
-    )
