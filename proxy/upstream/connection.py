@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import termios
 from collections.abc import Callable
-from typing import Any, cast
+from typing import cast
 
 import httpx
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
@@ -17,6 +19,9 @@ _LARGEST_HEAD = 256 * 1024
 _HIGH_WATER = 256 * 1024
 """Bytes that wait for the reader; beyond them the server is held back."""
 _BODYLESS = frozenset({204, 304})
+_READ = frozenset({None, b"chunked", b"identity"})
+"""Transfer codings of the answers that are read; no other is asked for."""
+_NONE = bytes(4)
 _CLOSED = "the server closed the connection"
 
 
@@ -75,8 +80,10 @@ class Connection(asyncio.Protocol):
             httpx.RemoteProtocolError: the server closed early or does not speak HTTP.
             httpx.ReadError: the connection broke.
         """
-        assert self._transport is not None
         self._begin(is_head=is_head)
+        if self.closed or self._transport is None:  # a fresh one: the server hung up as soon as it had it
+            self.close()
+            raise httpx.RemoteProtocolError(_CLOSED)
         self._busy = True
         self._asked += 1
         self._transport.writelines(request)
@@ -109,6 +116,18 @@ class Connection(asyncio.Protocol):
     def closed(self) -> bool:
         """Whether it is of no use any more."""
         return self._closing or self._transport is None
+
+    def has_unread(self) -> bool:
+        """Return whether bytes lie in the socket: nobody asked for them, and they are no answer to what is asked next.
+
+        The loop hands them over only in its next turn, when a request may be out already.
+        """
+        assert self._transport is not None
+        try:
+            waiting = fcntl.ioctl(self._transport.get_extra_info("socket").fileno(), termios.FIONREAD, _NONE)
+        except OSError:  # it is closed already, which the loop will tell
+            return True
+        return waiting != _NONE
 
     def finish(self) -> bool:
         """Give up the answer, and return whether another request can be sent: all of it is here, and it is no last."""
@@ -177,7 +196,7 @@ class Connection(asyncio.Protocol):
     def _ended(self, error: Exception | None) -> None:
         """Take the end of the connection for that of the answer, if it is one."""
         if self._closing:
-            if self._busy and self._error is None and not self._whole:
+            if self._error is None and not self._whole:
                 self._error = httpx.ReadError("the connection was closed")
             self._wake()
             return
@@ -217,13 +236,18 @@ class Connection(asyncio.Protocol):
         status = self._parser.get_status_code()
         if 100 <= status < 200:
             return
+        coding = _transfer_coding(self.headers)
+        if coding not in _READ:  # who gets the body would not learn how to read it
+            self._fail(httpx.RemoteProtocolError(f"the server sent Transfer-Encoding {coding!r}; only chunked is read"))
+            return
         self.status = status
         self._last = not self._parser.should_keep_alive()
         self._has_headers = True
         if self._is_head or status in _BODYLESS:
             self._whole = True
         else:
-            self._until_close = _ends_with_connection(self.headers)
+            sized = coding == b"chunked" or any(name.lower() == b"content-length" for name, _ in self.headers)
+            self._until_close = not sized
 
     def on_body(self, chunk: bytes) -> None:
         if self._is_head or (self._whole and self._last):
@@ -242,13 +266,7 @@ class Connection(asyncio.Protocol):
             self._whole = True
 
 
-def _ends_with_connection(headers: Headers) -> bool:
-    """Return whether nothing but the end of the connection tells where the body ends."""
-    coding: Any = None
-    for name, value in headers:
-        lower = name.lower()
-        if lower == b"transfer-encoding":
-            coding = value
-        elif lower == b"content-length" and coding is None:
-            return False
-    return coding is None or not coding.lower().rstrip().endswith(b"chunked")
+def _transfer_coding(headers: Headers) -> bytes | None:
+    """Return what the Transfer-Encoding fields say together, None without any."""
+    values = [value.lower() for name, value in headers if name.lower() == b"transfer-encoding"]
+    return b", ".join(values) if values else None

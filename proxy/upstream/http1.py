@@ -87,17 +87,17 @@ class Http1Transport(httpx.AsyncBaseTransport):
         oldest = asyncio.get_running_loop().time() - IDLE
         while idle:
             connection = idle.pop()  # the last one used: the others may be closed by the sweep
-            if not connection.closed and connection.idle_since > oldest:
+            if not connection.closed and connection.idle_since > oldest and not connection.has_unread():
                 return connection
             connection.close()
         return None
 
     async def _connect(self, origin: _Origin, request: httpx.Request) -> Connection:
-        loop = asyncio.get_running_loop()
         patience = (request.extensions.get("timeout") or {}).get("connect")
+        connection = Connection(self._lapsed, self._open.discard)
         try:
             async with asyncio.timeout(patience):
-                _, connection = await loop.create_connection(self._made, *origin)
+                await asyncio.get_running_loop().create_connection(lambda: connection, *origin)
         except TimeoutError:
             self.on_doubt()
             raise httpx.ConnectTimeout(f"no connection within {patience} s", request=request) from None
@@ -106,11 +106,8 @@ class Http1Transport(httpx.AsyncBaseTransport):
             raise httpx.ConnectError(error.strerror or str(error), request=request) from error
         except UnicodeError as error:  # a host name that is none
             raise httpx.ConnectError(str(error), request=request) from error
-        return connection
-
-    def _made(self) -> Connection:
-        connection = Connection(self._lapsed, self._open.discard)
-        self._open.add(connection)
+        if not connection.closed:
+            self._open.add(connection)
         return connection
 
     def _lapsed(self) -> None:
@@ -147,13 +144,16 @@ class _Body(httpx.AsyncByteStream):
         self._connection: Connection | None = connection
         self._origin = origin
         self._request = request
+        self._is_whole = False  # its end has been read
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 
     async def __anext__(self) -> bytes:
         if self._connection is None:
-            raise StopAsyncIteration
+            if self._is_whole:
+                raise StopAsyncIteration
+            raise httpx.ReadError("the answer was closed before its end", request=self._request)
         try:
             chunk = self._connection.arrived() or await self._connection.chunk()
         except httpx.TransportError as error:
@@ -161,6 +161,7 @@ class _Body(httpx.AsyncByteStream):
             error.request = self._request
             raise
         if not chunk:
+            self._is_whole = True
             raise StopAsyncIteration
         return chunk
 
