@@ -106,13 +106,15 @@ class Sampling:
         try:
             lease = await self._lease(asked, of)
         except StoreError as error:
-            raise StoreUnwritable(f"run '{of.run}' cannot hand out samples: {error}") from None
+            raise _unwritable(of, error) from None
         return None if lease is None else _Taken(asked, lease, number)
 
     async def _lease(self, asked: Asked, of: Sequence) -> Lease | None:
         override = asked.exchange.get(SampleOverride)
         if override is None:
-            return await (self._store.take_recorded(of) if asked.mode == "replay" else self._store.take(of))
+            if asked.mode == "replay":
+                return await self._store.take_recorded(of)
+            return await self._store.take(of, serves=asked.serves)
         pool = sample_pool(of.run, of.received)
         await self._keeper.pending(EntryKey(of.key, pool, override.index, asked.place.shape))
         lease = await self._store.claim(of, override.index)
@@ -130,15 +132,25 @@ class Sampling:
                 at = EntryKey(key, pool, sample, asked.place.shape)
                 found = await self._lookup.find(at, asked.place.route, usage=asked.shows_usage)
                 if isinstance(found, StoredResponse):
+                    await self._mark(taken, replayed=True)
                     return self._hit(asked, taken, at, found)
                 reason = found
         if asked.mode == "replay":
             asked.exchange.put(CacheFacts("miss", reason=reason))
             return None
         asked.exchange.put(CacheFacts("miss", key.hex(), sample, reason))
+        await self._mark(taken, replayed=False)
         response = await self._ask(asked, taken)
         response.on_close(lambda outcome: self._settle(taken, response, outcome))
         return response
+
+    async def _mark(self, taken: _Taken, *, replayed: bool) -> None:
+        """Have a kill use the sample up, or not; it is only seldom otherwise than it was when it was leased."""
+        if taken.lease.holder and taken.lease.replayed is not replayed:
+            try:
+                taken.lease = await self._store.mark(taken.lease, replayed=replayed)
+            except StoreError as error:
+                raise _unwritable(taken.lease.of, error) from None
 
     def _hit(self, asked: Asked, taken: _Taken, at: EntryKey, found: StoredResponse) -> Response:
         asked.exchange.put(CacheFacts("hit", at.key.hex(), at.sample))
@@ -199,3 +211,7 @@ class Sampling:
         self._abandoned[place].remove(taken)
         if not self._abandoned[place]:
             del self._abandoned[place]
+
+
+def _unwritable(of: Sequence, error: StoreError) -> StoreUnwritable:
+    return StoreUnwritable(f"run '{of.run}' cannot hand out samples: {error}")

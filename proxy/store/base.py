@@ -200,6 +200,9 @@ class Lease:
     pools: tuple[str, ...]
     """Where its answer may be: the run's own pool, then those of the runs it was made from."""
     holder: str
+    """Empty where nothing is held, because the sample is answered and was named."""
+    replayed: bool = False
+    """Whether its answer was there when it was leased, and is to be served."""
 
     @property
     def pool(self) -> str:
@@ -220,10 +223,11 @@ class RunStore(Protocol):
             StoreError: the lease could not be written.
         """
 
-    async def take(self, of: Sequence, /) -> Lease:
+    async def take(self, of: Sequence, /, *, serves: bool = True) -> Lease:
         """Lease the lowest sample that this pass has not used.
 
-        Atomic across workers. What a worker held that is gone is free again.
+        Atomic across workers. What a worker held that is gone is free again, but for samples that it served from the
+        cache. Without `serves` an answer that is there is not served but asked for again.
 
         Raises:
             StoreError: the lease could not be written.
@@ -234,6 +238,13 @@ class RunStore(Protocol):
 
         Raises:
             StoreError: the lease could not be written.
+        """
+
+    async def mark(self, lease: Lease, /, *, replayed: bool) -> Lease:
+        """Return the lease of a sample that is served from the cache, or asked for, where it was to be otherwise.
+
+        Raises:
+            StoreError: it could not be written.
         """
 
     def settle(

@@ -52,9 +52,9 @@ class MemoryStore:
         """Return the run's state."""
         return samples.run_state(self._db, name)
 
-    async def take(self, of: Sequence, /) -> Lease:
+    async def take(self, of: Sequence, /, *, serves: bool = True) -> Lease:
         """Lease the lowest unused sample of the run."""
-        return samples.take(self._db, of, self._holder())
+        return samples.take(self._db, of, self._holder(), serves=serves)
 
     async def take_recorded(self, of: Sequence, /) -> Lease | None:
         """Lease the lowest unused sample of the run that is answered."""
@@ -63,6 +63,10 @@ class MemoryStore:
     async def claim(self, of: Sequence, sample: int, /) -> Lease | None:
         """Lease a sample that the client named itself."""
         return samples.claim(self._db, of, sample, self._holder())
+
+    async def mark(self, lease: Lease, /, *, replayed: bool) -> Lease:
+        """Return the lease of a sample whose answer is replayed, or is not."""
+        return samples.mark(self._db, lease, replayed=replayed)
 
     def _holder(self) -> str:
         self._leases += 1

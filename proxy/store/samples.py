@@ -11,6 +11,7 @@ from proxy.store.base import DEFAULT_RUN, Lease, RunState, Sequence, sample_pool
 _STATE = "SELECT pass, source, mode FROM runs WHERE run = ?"
 _CREATE = "INSERT OR IGNORE INTO runs (run, pass, created_at) VALUES (?, 0, ?)"
 _NO_SUCH = RunState()
+_HELD = "run = ? AND sequence = ? AND sample = ? AND holder = ?"
 _OF_A_RUN = (
     "exchanges",
     "slots",
@@ -27,8 +28,8 @@ _OF_A_RUN = (
 """Tables whose rows go with their run."""
 
 REPLAYED = "-replayed"
-"""Ends the holder of a sample whose answer is there already. It is used up even if the worker dies: that the client has
-it is noted a moment after the fact, and a sample must not come twice."""
+"""Ends the holder of a sample that is served from the cache. It is used up even if the worker dies: that the client has
+it is noted a moment after the fact, and a sample must not come twice. One that is asked for again is free then."""
 
 
 def run_state(connection: sqlite3.Connection, name: str) -> RunState:
@@ -55,18 +56,18 @@ def new_pass(connection: sqlite3.Connection, name: str, *, source: str | None, m
     return run_state(connection, name)
 
 
-def take(connection: sqlite3.Connection, of: Sequence, holder: str) -> Lease:
-    """Lease the lowest sample that this pass has not used."""
+def take(connection: sqlite3.Connection, of: Sequence, holder: str, *, serves: bool = True) -> Lease:
+    """Lease the lowest sample that this pass has not used. With `serves`, an answer that is there will be served."""
     sequence, pools, upcoming = _begin(connection, of)
     sample = _lowest(connection, of.run, sequence, upcoming)
-    return _taken(connection, Lease(of, sample, pools, holder), upcoming)
+    return _taken(connection, Lease(of, sample, pools, holder), upcoming, serves=serves)
 
 
 def take_recorded(connection: sqlite3.Connection, of: Sequence, holder: str) -> Lease | None:
     """Lease the lowest sample that this pass has not used and that is answered; None where there is none."""
     _, pools, upcoming = _begin(connection, of)
     sample = _answered(connection, of, pools, upcoming)
-    return None if sample is None else _taken(connection, Lease(of, sample, pools, holder), upcoming)
+    return None if sample is None else _taken(connection, Lease(of, sample, pools, holder), upcoming, serves=True)
 
 
 def _begin(connection: sqlite3.Connection, of: Sequence) -> tuple[bytes, tuple[str, ...], int]:
@@ -77,13 +78,13 @@ def _begin(connection: sqlite3.Connection, of: Sequence) -> tuple[bytes, tuple[s
     return sequence, pools, _upcoming(connection, of.run, sequence)
 
 
-def _taken(connection: sqlite3.Connection, lease: Lease, upcoming: int) -> Lease:
+def _taken(connection: sqlite3.Connection, lease: Lease, upcoming: int, *, serves: bool) -> Lease:
     if lease.sample >= upcoming:
         connection.execute(
             "UPDATE sequences SET next = ? WHERE run = ? AND sequence = ?",
             (lease.sample + 1, lease.of.run, lease.of.received.encode() + lease.of.key),
         )
-    return _leased(connection, lease)
+    return _leased(connection, lease, serves=serves)
 
 
 def claim(connection: sqlite3.Connection, of: Sequence, sample: int, holder: str) -> Lease | None:
@@ -99,13 +100,21 @@ def claim(connection: sqlite3.Connection, of: Sequence, sample: int, holder: str
     ).fetchone()
     if held is not None and held[0] is not None:
         return None
-    return _leased(connection, Lease(of, sample, pools, holder))
+    return _leased(connection, Lease(of, sample, pools, holder), serves=True)
 
 
-def _leased(connection: sqlite3.Connection, lease: Lease) -> Lease:
+def mark(connection: sqlite3.Connection, lease: Lease, *, replayed: bool) -> Lease:
+    """Note that the sample of a lease is served from the cache, or is asked for though there is an answer."""
+    holder = lease.holder.removesuffix(REPLAYED) + (REPLAYED if replayed else "")
+    marked = dataclasses.replace(lease, holder=holder, replayed=replayed)
+    connection.execute(f"UPDATE slots SET holder = ? WHERE {_HELD}", (marked.holder, *_held(lease)))
+    return marked
+
+
+def _leased(connection: sqlite3.Connection, lease: Lease, *, serves: bool) -> Lease:
     of, sample = lease.of, lease.sample
-    if _is_answered(connection, of.key, lease.pools, sample):
-        lease = dataclasses.replace(lease, holder=lease.holder + REPLAYED)
+    if serves and _is_answered(connection, of.key, lease.pools, sample):
+        lease = dataclasses.replace(lease, holder=lease.holder + REPLAYED, replayed=True)
     connection.execute(
         "INSERT OR REPLACE INTO slots (run, sequence, sample, holder) VALUES (?, ?, ?, ?)",
         (of.run, of.received.encode() + of.key, sample, lease.holder),
@@ -179,14 +188,18 @@ def settle(connection: sqlite3.Connection, lease: Lease, *, used: bool) -> bool:
 
     Returns whether its answer may be kept: a new pass may have given the sample to another, or the run be deleted.
     """
-    where = "run = ? AND sequence = ? AND sample = ? AND holder = ?"
-    values = (lease.of.run, lease.of.received.encode() + lease.of.key, lease.sample, lease.holder)
+    values = _held(lease)
     step = "DELETE FROM slots WHERE " if used else "UPDATE slots SET holder = NULL WHERE "
-    if connection.execute(step + where, values).rowcount == 1:
+    if connection.execute(step + _HELD, values).rowcount == 1:
         return True
     untouched = """SELECT 1 FROM sequences WHERE run = ? AND sequence = ? AND next <= ? AND NOT EXISTS
     (SELECT 1 FROM slots WHERE slots.run = sequences.run AND slots.sequence = sequences.sequence AND sample = ?)"""
     return connection.execute(untouched, (*values[:3], lease.sample)).fetchone() is not None
+
+
+def _held(lease: Lease) -> tuple[str, bytes, int, str]:
+    """Return the values of `_HELD`."""
+    return lease.of.run, lease.of.received.encode() + lease.of.key, lease.sample, lease.holder
 
 
 def count(connection: sqlite3.Connection, run: str, at: tuple[bytes, str, int], *, asked: int, served: int) -> None:

@@ -193,9 +193,9 @@ class SqliteStore:
             self._writer.count_failed_read(error)
             return RunState()
 
-    async def take(self, of: Sequence, /) -> Lease:
+    async def take(self, of: Sequence, /, *, serves: bool = True) -> Lease:
         """Lease the lowest unused sample of the run. Raises StoreError where that cannot be written."""
-        return await self._leased(lambda connection, holder: samples.take(connection, of, holder))
+        return await self._leased(lambda connection, holder: samples.take(connection, of, holder, serves=serves))
 
     async def take_recorded(self, of: Sequence, /) -> Lease | None:
         """Lease the lowest unused sample that is answered. Raises StoreError where that cannot be written."""
@@ -205,6 +205,10 @@ class SqliteStore:
         """Lease a sample that the client named itself. Raises StoreError where that cannot be written."""
         await self._writer.flush()  # who had it may have settled it a moment ago
         return await self._leased(lambda connection, holder: samples.claim(connection, of, sample, holder))
+
+    async def mark(self, lease: Lease, /, *, replayed: bool) -> Lease:
+        """Return the lease of a sample whose answer is replayed, or is not. Raises StoreError as `take` does."""
+        return await self._writer.transact(lambda connection: samples.mark(connection, lease, replayed=replayed))
 
     async def _leased(self, lease: Callable[[sqlite3.Connection, str], L]) -> L:
         self._leases += 1

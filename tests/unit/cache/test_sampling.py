@@ -12,6 +12,7 @@ from proxy.core.facts import CacheFacts, SampleOverride
 from proxy.core.http import Exchange, Response
 from proxy.core.pipeline import Layer, Next, Stage, compose
 from proxy.core.stream import Outcome
+from proxy.store import samples
 from proxy.store.base import Lease, Sequence, StoreError
 from proxy.store.memory import MemoryStore
 from tests.unit.cache.parts import NAMED, answering, asked, exchange, place, plain, response
@@ -118,9 +119,19 @@ async def test_a_replay_looks_under_every_name_on_record_and_leases_nothing(stor
 
 
 async def test_a_store_that_cannot_lease_is_an_error_that_says_so(store: MemoryStore, monkeypatch) -> None:
-    async def take(of: Sequence, /) -> Lease:
+    async def take(of: Sequence, /, *, serves: bool) -> Lease:
         raise StoreError("the disk is full")
 
     monkeypatch.setattr(store, "take", take)
     with pytest.raises(StoreUnwritable, match="run 'r' cannot hand out samples: the disk is full"):
         await sampling(store).answer(sampled())
+
+
+async def test_a_pass_that_refreshes_uses_up_no_sample_with_its_worker(store: MemoryStore) -> None:
+    cache = sampling(store)
+    await (await cache.answer(sampled())).aclose(Outcome.COMPLETE)
+    samples.new_pass(store._db, "r", source=None, mode=None)
+    for mode, expected in (("refresh", "memory-2"), ("on", "memory-3-replayed")):
+        answer = await cache.answer(sampled(mode))
+        assert store._db.execute("SELECT holder FROM slots").fetchall() == [(expected,)]
+        await answer.aclose(Outcome.CLIENT_GONE)

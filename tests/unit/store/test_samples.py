@@ -103,3 +103,28 @@ def test_an_answer_of_a_run_that_was_deleted_meanwhile_is_not_kept(db: sqlite3.C
     lease = samples.take(db, OF, "h")
     samples.delete_run(db, OF.run)
     assert samples.settle(db, lease, used=True) is False
+
+
+def holders(db: sqlite3.Connection) -> list[str]:
+    return [row[0] for row in db.execute("SELECT holder FROM slots ORDER BY sample")]
+
+
+def test_only_a_sample_that_is_served_is_used_up_with_its_worker(db: sqlite3.Connection) -> None:
+    kept(db, "r", 0)
+    kept(db, "r", 1)
+    served, asked, new = (samples.take(db, OF, f"h{n}", serves=n != 1) for n in range(3))
+    assert (served.replayed, asked.replayed, new.replayed) == (True, False, False)
+    assert holders(db) == ["h0-replayed", "h1", "h2"]
+    unread = samples.mark(db, served, replayed=False)
+    late = samples.mark(db, new, replayed=True)
+    assert holders(db) == [unread.holder, asked.holder, late.holder] == ["h0", "h1", "h2-replayed"]
+    for lease in (unread, asked, late):
+        assert samples.settle(db, lease, used=True)
+
+
+def test_a_lease_of_a_pass_that_has_ended_is_not_marked(db: sqlite3.Connection) -> None:
+    old = samples.take(db, OF, "old")
+    samples.new_pass(db, "r", source=None, mode=None)
+    samples.take(db, OF, "new")
+    samples.mark(db, old, replayed=True)
+    assert holders(db) == ["new"]
