@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import re
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable
@@ -13,9 +11,11 @@ from dataclasses import dataclass
 from pydantic import Field, PositiveInt
 
 from proxy.core.facts import Damped, UpstreamFacts
-from proxy.core.http import Exchange, Headers, Payload, Request, Response
+from proxy.core.http import Exchange, Payload, Response
 from proxy.core.pipeline import Layer, Next
 from proxy.interceptors.base import Config, Plugin, Services, simple
+from proxy.interceptors.failures import Failure, digest
+from proxy.interceptors.refused_kinds import RefusedKinds, place_of
 
 logger = logging.getLogger("evalside")
 
@@ -30,17 +30,15 @@ _TEMPORARY = frozenset({408, 409, 423, 424, 425, 429, 499})
 """Client errors that may be over at any moment: the model server says itself when to come back, or `retry` waits."""
 _BROKEN = frozenset({500, 501})
 """Server errors that are about the request. 502 to 504 are about load, and waiting for them is what `retry` is for."""
-_OF_ONE_ATTEMPT = re.compile(
-    rb"x-stainless-|traceparent$|tracestate$|baggage$|x-b3-|b3$|x-request-id$|x-correlation-id$|idempotency-key$"
-    rb"|content-length$|connection$|date$"
-)
-"""Headers that differ between two attempts at the same request, and change no answer."""
 
 
 class DampingConfig(Config):
     """When a failure counts as hammered, and for how long it is remembered."""
 
-    after: PositiveInt = Field(3, description="identical client errors (4xx) in a row that reach the client untouched")
+    after: PositiveInt = Field(
+        3,
+        description="identical client errors (4xx) in a row, to one request or different ones, that pass untouched",
+    )
     after_server_errors: PositiveInt = Field(10, description="the same for 500 and 501, which may come by chance")
     seconds: float = Field(
         LONGEST, gt=0, le=LONGEST, description="how long the last failure is repeated before one is asked for again"
@@ -48,28 +46,22 @@ class DampingConfig(Config):
 
 
 @dataclass(slots=True)
-class _Failure:
-    """What the model server said to a request, each time."""
+class _Failure(Failure):
+    """What the model server said to one request."""
 
-    size: int
+    size: int = 0
     """Of the request's body."""
-    status: int
-    headers: Headers
-    body: bytes
-    failed_at: float = 0.0
-    """When the model server said it last."""
     seen_at: float = 0.0
     """When a client asked for it, or got it, last."""
-    times: int = 0
-    """How often in a row the model server said it."""
-    repeated: int = 0
-    """How often it was said from memory."""
 
 
 class Damping:
     """Repeats what the model server answers again and again to one request, for at most a second at a time.
 
-    Where nothing fails it looks at one empty dictionary, and where something else does at the length of the body.
+    What it answers to all requests of a kind is repeated to those among them that ask again, and one of them asks the
+    server each second for all.
+
+    Where nothing fails it looks at two empty dictionaries.
     """
 
     def __init__(self, config: DampingConfig, services: Services, now: Callable[[], float] = time.monotonic) -> None:
@@ -78,19 +70,26 @@ class Damping:
         self._now = now
         self._failures: OrderedDict[bytes, _Failure] = OrderedDict()
         self._sizes: Counter[int] = Counter()
+        self._kinds = RefusedKinds(config.after)
 
     async def __call__(self, exchange: Exchange, call_next: Next, /) -> Response:
         key: bytes | None = None
         if self._failures and len(exchange.request.body) in self._sizes:
-            key = _key(exchange.run, exchange.request)
+            key = _key(exchange)
             failure = self._hammered(key)
             if failure is not None:
-                return self._repeat(exchange, failure)
+                return self._repeat(exchange, failure, "one and the same request")
+        if self._kinds:
+            refusal = self._refused_alike(exchange)
+            if refusal is not None:
+                return self._repeat(exchange, refusal, "requests that differ in their content alone")
         response = await call_next(exchange)
         if response.status >= 400:
             self._note(exchange, response)
         elif key is not None:
             self._forget(key)
+        if response.status >= 400 or self._kinds:
+            self._note_kind(exchange, response)
         return response
 
     def _hammered(self, key: bytes) -> _Failure | None:
@@ -109,15 +108,23 @@ class Damping:
     def _passing(self, status: int) -> int:
         return self._config.after if status < 500 else self._config.after_server_errors
 
-    def _repeat(self, exchange: Exchange, failure: _Failure) -> Response:
+    def _refused_alike(self, exchange: Exchange) -> Failure | None:
+        """Return what the server refused this request with before, if it said the same to all others of its kind."""
+        now, place = self._now(), place_of(exchange)
+        failure = self._kinds.known(place, now) if place is not None else None
+        fresh = failure is not None and now - failure.failed_at < self._config.seconds
+        return failure if fresh else None
+
+    def _repeat(self, exchange: Exchange, failure: Failure, to: str) -> Response:
         failure.repeated += 1
         if failure.repeated == 1:
             logger.warning(
-                "damping: %s was answered %d times in a row with %d to one and the same request; it is repeated from"
-                " memory, and asked for again after %g s",
+                "damping: %s was answered %d times in a row with %d to %s; it is repeated from memory, and asked for"
+                " again after %g s",
                 exchange.request.path.decode("latin-1"),
                 failure.times,
                 failure.status,
+                to,
                 self._config.seconds,
             )
         exchange.put(Damped(failure.repeated))
@@ -125,23 +132,30 @@ class Damping:
         return Response(failure.status, list(failure.headers), Payload(failure.body))
 
     def _note(self, exchange: Exchange, response: Response) -> None:
-        key = _key(exchange.run, exchange.request)
+        key = _key(exchange)
         if not _is_damped(exchange, response):
             self._forget(key)
             return
         failure = self._failures.get(key)
         if failure is None or failure.status != response.status:
             self._forget(key)
-            failure = _Failure(len(exchange.request.body), response.status, [], b"")
+            failure = _Failure(response.status, [], b"", size=len(exchange.request.body))
             self._failures[key] = failure
             self._sizes[failure.size] += 1
-        assert isinstance(response.body, Payload)
-        failure.headers, failure.body = list(response.headers), response.body.raw
-        failure.times += 1
-        failure.failed_at = failure.seen_at = self._now()
+        failure.told(response, self._now())
+        failure.seen_at = failure.failed_at
         self._failures.move_to_end(key)
         if len(self._failures) > MOST:
             self._forget(next(iter(self._failures)))
+
+    def _note_kind(self, exchange: Exchange, response: Response) -> None:
+        place = place_of(exchange)
+        if place is None:
+            return
+        if 400 <= response.status < 500 and _is_damped(exchange, response):
+            self._kinds.refused(place, response, self._now())
+        else:
+            self._kinds.forget(place)
 
     def _forget(self, key: bytes) -> None:
         failure = self._failures.pop(key, None)
@@ -161,18 +175,8 @@ def _is_damped(exchange: Exchange, response: Response) -> bool:
     return quick and isinstance(response.body, Payload) and len(response.body) <= LARGEST
 
 
-def _key(run: str | None, request: Request) -> bytes:
-    """Return a digest of the request as it goes to the model server, credentials included, but for one attempt's own.
-
-    A header that nobody knows keeps two requests apart: at worst a failure is asked for once more.
-    """
-    digest = hashlib.sha256()
-    headers = sorted((name.lower(), value) for name, value in request.headers)
-    fixed = [item for item in headers if _OF_ONE_ATTEMPT.match(item[0]) is None]
-    parts = [(run or "").encode(), request.method.encode(), request.target, request.body.raw]
-    for part in [*parts, *(text for item in fixed for text in item)]:
-        digest.update(b"%d:" % len(part) + part)
-    return digest.digest()
+def _key(exchange: Exchange) -> bytes:
+    return digest(exchange.run, exchange.request, exchange.request.body.raw)
 
 
 PLUGIN = Plugin(DampingConfig, Layer.TRANSPORT, simple(Damping), rank=-10)

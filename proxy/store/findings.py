@@ -78,7 +78,7 @@ def _damped(db: Database, run: str, number: int) -> list[Finding]:
     if repeated is None:
         return []
     text = (
-        f"{repeated.times} requests asked at once, and again, for what the model server refuses; they got its last"
+        f"{repeated.times} requests asked again and again for what the model server refuses; they got its last"
         " answer from memory (damping). The harness hammers an error: look at the exchanges of this status."
     )
     return [{"finding": "damped", "count": repeated.times, "text": text}]

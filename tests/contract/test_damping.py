@@ -62,6 +62,17 @@ def test_it_is_shown_in_log_statistics_and_findings(refusing, sidecar) -> None:
     assert "The harness hammers an error" in finding["text"]
 
 
+def test_retries_of_many_requests_that_are_refused_alike_never_reach_the_model_server(refusing, sidecar) -> None:
+    running = sidecar(refusing)
+    asked = [{"messages": [{"role": "user", "content": f"question {number}"}]} for number in range(8)]
+    with httpx.Client(base_url=running.url) as client:
+        first, again = ([client.post(URL, json={**BODY, **body}) for body in asked] for _ in range(2))
+        live = [answer.headers.get("x-evalside-damped") for answer in (*first, *again)].count(None)
+    assert len(refusing.generation_requests) == live < 2 * len(asked)
+    assert all("x-evalside-damped" not in answer.headers for answer in first)
+    assert {(answer.status_code, answer.content) for answer in (*first, *again)} == {(400, REFUSED.content)}
+
+
 def test_a_recovery_is_seen_within_a_second(refusing, sidecar) -> None:
     running = sidecar(refusing)
     hammer(running.url, 10)
