@@ -1,6 +1,5 @@
 """Whom a run asks, and how: a model behind the sidecar, over a connection of its own."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -11,6 +10,7 @@ import httpx
 from harness.api import ConfigParams, EndpointType
 from harness.asker import Asker
 from harness.errors import ConfigurationError
+from harness.gate import Gate
 from harness.redact import Redactor
 from harness.tasks.base import Ask
 
@@ -34,7 +34,7 @@ class Asked:
     params: ConfigParams = field(default_factory=ConfigParams)
     redactor: Redactor = field(default_factory=Redactor)
     judge: Callable[[int], Ask] | None = None
-    gate: asyncio.Semaphore | None = None
+    gate: Gate | None = None
     settled: bool = False
 
     @property

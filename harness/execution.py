@@ -17,7 +17,8 @@ from harness.asker import ABORTED
 from harness.deployments.command import Deployed, arguments
 from harness.errors import ConfigurationError, HarnessError, RunError
 from harness.external.task import ForeignTask
-from harness.job import Finished, Job, check, configured, run_job
+from harness.gate import Gate
+from harness.job import Finished, Job, check, configured, forget, run_job
 from harness.journal import is_begun
 from harness.plan import Plan, PlannedTask
 from harness.records import Tally
@@ -144,7 +145,7 @@ async def execute(
     going.say(f"run {start.run}: {', '.join(task.name for task in plan.tasks)}")
     with Sidecars(start.folder, (going.descriptor,)) as sidecars:
         largest = max(task.config.params.parallelism or DEFAULT_PARALLELISM for task in plan.tasks)
-        gate = asyncio.Semaphore(plan.execution.parallelism or largest)
+        gate = Gate(plan.execution.parallelism or largest)
         turn = asyncio.Semaphore(1 if plan.execution.mode == "sequential" else len(plan.tasks))
         around = _Around(going, sidecars, gate, watch, ended)
 
@@ -174,7 +175,7 @@ def _first(error: Exception) -> Exception:
 class _Around:
     going: Going
     sidecars: Sidecars
-    gate: asyncio.Semaphore
+    gate: Gate
     watch: Watch
     ended: Ended
 
@@ -198,6 +199,8 @@ async def _one(job: Job, around: _Around) -> None:
     values = {"score_name": name, "score": score.value, "model_id": done.model_id, "message": None}
     values |= {count: getattr(tally, count) for count in ("total", "done", "errors", "hits", "seconds")}
     around.going.task_ended(job.name, "failed" if tally.errors else "success", values)
+    if not tally.errors:  # not before: a run that is killed here is gone through again, with all that it has
+        forget(job)
 
 
 def _job(start: Start, task: PlannedTask, endpoint: ApiEndpoint | None) -> Job:

@@ -1,9 +1,8 @@
 """One task of a run: checked, run through a sidecar, written to files."""
 
 import asyncio
-import time
-from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,15 +13,16 @@ from harness.api import ApiEndpoint, ConfigParams, EvaluationConfig, EvaluationR
 from harness.asked import Asked, settle
 from harness.errors import ConfigurationError, EndpointError, EvaluationError, RunError
 from harness.external.task import Answered, ForeignTask
+from harness.gate import Gate
 from harness.journal import Journal
 from harness.judge import judging
+from harness.processes import Processes
 from harness.profiles import refuse_lacking, require
 from harness.proxy_process import require_key
 from harness.records import OnProgress, SampleRecord, Tally
 from harness.redact import Redactor
 from harness.reporting.findings import Finding
-from harness.reporting.metrics import Span
-from harness.reporting.sidecar import sidecar_facts
+from harness.reporting.sidecar import latest_pass, sidecar_facts
 from harness.reporting.writing import Material, write_reports, write_run_config
 from harness.results import Report, evaluation_result, write_results, write_samples
 from harness.runner import run_task
@@ -115,7 +115,7 @@ def configured(config: EvaluationConfig) -> Task | ForeignTask:
 async def run_job(
     job: Job,
     sidecars: Sidecars,
-    gate: asyncio.Semaphore | None = None,
+    gate: Gate | None = None,
     on_progress: OnProgress = lambda _: None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Finished:
@@ -123,34 +123,65 @@ async def run_job(
 
     What another harness prints goes to `say`, line by line.
     """
-    task, started = configured(job.config), time.time()
+    task = configured(job.config)
     redactor = Redactor.of(job.config, job.target)
     write_run_config(job.folder, job.config, job.target, redactor)
     endpoint = job.target.api_endpoint
-    try:
-        origin = await asyncio.to_thread(sidecars.url, endpoint, job.target.proxy)
-        asked = replace(await _asked(job, origin, endpoint, job.config.params), gate=gate)
-        if isinstance(task, ForeignTask):
-            answered = await task.run(asked, job.folder, on_progress, say, sidecars.held)
-        else:
-            answered = await _ask(job, task, asked, sidecars, on_progress)
-    except EndpointError:
-        sidecars.check()  # or an endpoint would be blamed for a sidecar that is gone
-        raise
-    finished = replace(_written(job, task, answered), model_id=asked.model_id)
-    made_of = Material(
-        task=task.name,
-        run=job.place,
-        results=_report(job, answered).document(),
-        records=answered.records,
-        sidecar=await sidecar_facts(origin, job.place),
-        span=Span(started, time.time()),
-        redactor=redactor,
-        model=asked.model_id,
-        data=() if isinstance(task, ForeignTask) else task.data(),
-        harness=answered.harness,
-    )
-    return replace(finished, findings=await asyncio.to_thread(write_reports, job.folder, made_of))
+    with Processes(job.folder, job.place) as processes:
+
+        def watched(tally: Tally) -> None:
+            processes.progress(tally)
+            on_progress(tally)
+
+        try:
+            async with processes.beating():
+                origin = await asyncio.to_thread(sidecars.url, endpoint, job.target.proxy)
+                asked = replace(await _asked(job, origin, endpoint, job.config.params), gate=gate)
+                number = await latest_pass(origin, job.place)
+                if isinstance(task, ForeignTask):
+                    async with _places(asked, say) as within:
+                        processes.begin(number)
+                        answered = await task.run(within, job.folder, watched, say, sidecars.held)
+                else:
+                    processes.begin(number)
+                    answered = await _ask(job, task, asked, sidecars, watched)
+        except EndpointError:
+            sidecars.check()  # or an endpoint would be blamed for a sidecar that is gone
+            raise
+        finished = replace(_written(job, task, answered), model_id=asked.model_id)
+        facts = await sidecar_facts(origin, job.place, since=processes.all[0].number)
+        processes.beat()
+        made_of = Material(
+            task=task.name,
+            run=job.place,
+            results=_report(job, answered).document(),
+            records=answered.records,
+            sidecar=facts,
+            processes=processes.all,
+            redactor=redactor,
+            model=asked.model_id,
+            data=() if isinstance(task, ForeignTask) else task.data(),
+            harness=answered.harness,
+        )
+        return replace(finished, findings=await asyncio.to_thread(write_reports, job.folder, made_of))
+
+
+def forget(job: Job) -> None:
+    """Deletes what only a run that goes on needs."""
+    Journal(job.folder, job.place, Redactor()).remove()
+    Processes(job.folder, job.place).remove()
+
+
+@asynccontextmanager
+async def _places(asked: Asked, say: Callable[[str], None]) -> AsyncIterator[Asked]:
+    """Another harness's share of the requests in flight, all of it until it ends: it does not ask before each one."""
+    if asked.gate is None:
+        yield asked
+        return
+    async with asked.gate.several(asked.parallelism) as granted:
+        if granted < asked.parallelism:
+            say(f"parallelism is {granted}, not {asked.parallelism}: execution.parallelism allows no more in all")
+        yield replace(asked, params=asked.params.model_copy(update={"parallelism": granted}))
 
 
 async def _ask(job: Job, task: Task, asked: Asked, sidecars: Sidecars, on_progress: OnProgress) -> Answered:
@@ -168,8 +199,7 @@ async def _ask(job: Job, task: Task, asked: Asked, sidecars: Sidecars, on_progre
 
 def _written(job: Job, task: Task | ForeignTask, answered: Answered) -> Finished:
     result, records, tally, _ = answered
-    redactor = Redactor.of(job.config, job.target)
-    samples_file = write_samples(job.folder, records, redactor)
+    samples_file = write_samples(job.folder, records, Redactor.of(job.config, job.target))
     if tally.errors == tally.total and not (isinstance(task, ForeignTask) and not records):
         first = records[0].error if records else "the task has no samples"
         raise EvaluationError(
@@ -177,8 +207,6 @@ def _written(job: Job, task: Task | ForeignTask, answered: Answered) -> Finished
             f"All of them are in {samples_file}"
         )
     results_file = write_results(job.folder, _report(job, answered))
-    if not tally.errors:
-        Journal(job.folder, job.place, redactor).remove()
     return Finished(result, records, tally, results_file, samples_file)
 
 

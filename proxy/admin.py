@@ -154,6 +154,7 @@ def run_summary(
     request: Request,
     run: str,
     number: Annotated[int | None, Query(alias="pass", ge=0, le=MAX_INT64, description="null is the latest")] = None,
+    since: Annotated[int | None, Query(ge=0, le=MAX_INT64, description="statistics from this pass on")] = None,
 ) -> dict[str, Any]:
     here = house(request)
     check_run(run)
@@ -167,7 +168,7 @@ def run_summary(
         counts = reading.run_summary(dbs[0], run, shown) or {"exchanges": 0, **{name: {} for name in reading.COUNTED}}
         told = _of_run(dbs, run, shown)
         changed = changes.of_run(dbs[0], run, shown)
-        measured = statistics.of_run(dbs[0], run, shown)
+        measured = statistics.of_run(dbs[0], run, shown, since)
     return {
         "run": run,
         **state,

@@ -4,60 +4,55 @@ The names are those of NeMo Evaluator's response_stats and evaluation blocks (it
 numbers are exact: sums are kept, never averages of averages, and a resumed run counts every answer once.
 """
 
-import resource
-import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from harness.processes import Process
+
 METRICS_FILE = "eval_factory_metrics.json"
-_KIB = 1 if sys.platform == "darwin" else 1024
-"""Bytes in the unit of ru_maxrss (getrusage(2))."""
+_OTHERWISE = frozenset({"hits", "first_request_time", "inference_time"})
+"""Statistics that are told in another form."""
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
-    """When the task began and ended, in seconds since the epoch. `processes` counts those that worked on it."""
-
-    started: float
-    ended: float
-    processes: int = 1
-
-
-def metrics(summary: Mapping[str, Any], span: Span) -> dict[str, Any]:
+def metrics(summary: Mapping[str, Any], processes: Sequence[Process]) -> dict[str, Any]:
     """The document. `summary` is what the sidecar says of the run, empty where it says nothing.
 
-    `response_stats` are of live answers, as in the reference; `cache_hits` says how many were none.
-    `peak_tree_memory_bytes` is this process and the largest of its children, the sidecar among them.
+    `response_stats` are of live answers, as in the reference; `cache_hits` says how many were none. Times are those of
+    all `processes` together: that between them, when nobody worked on the task, is not in them.
     """
     statistics = dict(summary.get("statistics") or {})
-    inference = float(statistics.get("inference_time") or 0.0)
-    runtime = span.ended - span.started
+    inference = round(_inference(statistics, processes), 3)
+    runtime = sum(process.seconds for process in processes)
     last = statistics.get("last_request_time")
     return {
         "response_stats": {
-            **{name: value for name, value in statistics.items() if name not in {"hits", "first_request_time"}},
+            **{name: value for name, value in statistics.items() if name not in _OTHERWISE},
             "cache_hits": statistics.get("hits", 0),
             "run_id": summary.get("run"),
+            "inference_time": inference,
             "last_request_time": None if last is None else _iso(float(last)),
         },
         "evaluation": {
             "runtime_seconds": round(runtime, 3),
-            "start_time": _iso(span.started),
-            "end_time": _iso(span.ended),
-            "total_runs": span.processes,
-            "inference_time_seconds": round(inference, 3),
+            "start_time": _iso(processes[0].started),
+            "end_time": _iso(processes[-1].seen),
+            "total_runs": len(processes),
+            "inference_time_seconds": inference,
             "scoring_time_seconds": round(max(runtime - inference, 0.0), 3),
-            **_memory(),
+            "peak_memory_bytes": max(process.peak_memory_bytes for process in processes),
+            "peak_tree_memory_bytes": max(process.peak_tree_memory_bytes for process in processes),
         },
     }
 
 
-def _memory() -> dict[str, int]:
-    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _KIB
-    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * _KIB
-    return {"peak_memory_bytes": own, "peak_tree_memory_bytes": own + children}
+def _inference(statistics: Mapping[str, Any], processes: Sequence[Process]) -> float:
+    """Seconds between first request and last answer, of each process: the sidecar does not know when none was there."""
+    first = statistics.get("first_request_time")
+    if first is None:
+        return 0.0
+    last = float(first) + float(statistics.get("inference_time") or 0.0)
+    return sum(process.asking(float(first), last) for process in processes)
 
 
 def _iso(seconds: float) -> str:

@@ -16,13 +16,20 @@ class SidecarFacts:
     config: dict[str, Any] = field(default_factory=dict)
 
 
-async def sidecar_facts(origin: str, run: str) -> SidecarFacts:
+async def sidecar_facts(origin: str, run: str, since: int) -> SidecarFacts:
     """What the sidecar at `origin` knows of `run`; nothing of what it does not answer. Never raises for that.
 
-    A run that ended well is not spoilt by a report that lacks a number.
+    Statistics are of all passes from `since` on, the rest of the latest. A run that ended well is not spoilt by a
+    report that lacks a number.
     """
     async with httpx.AsyncClient(base_url=origin, trust_env=False, timeout=_TIMEOUT_S) as http:
-        return SidecarFacts(await _document(http, f"/-/runs/{run}"), await _document(http, "/-/config"))
+        return SidecarFacts(await _document(http, f"/-/runs/{run}?since={since}"), await _document(http, "/-/config"))
+
+
+async def latest_pass(origin: str, run: str) -> int:
+    """The pass that a run is on; 0 where the sidecar does not know the run yet."""
+    async with httpx.AsyncClient(base_url=origin, trust_env=False, timeout=_TIMEOUT_S) as http:
+        return int((await _document(http, f"/-/runs/{run}")).get("pass") or 0)
 
 
 async def _document(http: httpx.AsyncClient, path: str) -> dict[str, Any]:

@@ -12,11 +12,12 @@ import orjson
 import yaml
 
 from harness.api import EvaluationConfig, EvaluationTarget
+from harness.processes import Process
 from harness.records import SampleRecord
 from harness.redact import Redactor
 from harness.reporting.findings import Finding, of_samples, of_sidecar
 from harness.reporting.manifest import MANIFEST_FILE, Told, manifest
-from harness.reporting.metrics import METRICS_FILE, Span, metrics
+from harness.reporting.metrics import METRICS_FILE, metrics
 from harness.reporting.report import REPORT_HTML, REPORT_JSON, page, report
 from harness.reporting.sidecar import SidecarFacts
 from harness.results import replace_file
@@ -30,6 +31,7 @@ class Material:
     """What a task's files are made of.
 
     `results` is the document of `results.yml`, `model` what requests named, `data` the facts of the task's data.
+    `processes` are those that worked on it, this one last.
     """
 
     task: str
@@ -37,7 +39,7 @@ class Material:
     results: Mapping[str, Any]
     records: Sequence[SampleRecord]
     sidecar: SidecarFacts
-    span: Span
+    processes: Sequence[Process]
     redactor: Redactor
     model: str | None = None
     data: Sequence[Any] = ()
@@ -50,7 +52,7 @@ def write_reports(folder: Path, made_of: Material) -> list[Finding]:
     findings = [*of_samples(rows), *of_sidecar(made_of.sidecar.run)]
     told = manifest(_told(made_of, rows), made_of.sidecar)
     document = report(rows, made_of.results["results"], findings, told)
-    _json(folder / METRICS_FILE, metrics(made_of.sidecar.run, made_of.span), 0o644)
+    _json(folder / METRICS_FILE, metrics(made_of.sidecar.run, made_of.processes), 0o644)
     _json(folder / MANIFEST_FILE, told, 0o644)
     _json(folder / REPORT_JSON, document, 0o600)
     replace_file(folder / REPORT_HTML, page(document, rows).encode(), 0o600)
@@ -95,8 +97,8 @@ def _told(made_of: Material, rows: Sequence[Mapping[str, Any]]) -> Told:
         command=results["command"],
         config=results["config"],
         target=results["target"],
-        started_at=_iso(made_of.span.started),
-        ended_at=_iso(made_of.span.ended),
+        started_at=_iso(made_of.processes[0].started),
+        ended_at=_iso(made_of.processes[-1].seen),
         model=made_of.model,
         data=made_of.data,
         harness=made_of.harness,

@@ -15,7 +15,8 @@ _ADD = """INSERT INTO statistics (run, "pass", name, count, total, smallest, lar
 ON CONFLICT (run, "pass", name) DO UPDATE SET count = count + excluded.count, total = total + excluded.total,
 smallest = min(smallest, excluded.smallest), largest = max(largest, excluded.largest)"""
 _TIMES = 'SELECT count FROM statistics WHERE run = ? AND "pass" = ? AND name = ?'
-_FIND = 'SELECT name, count, total, smallest, largest FROM statistics WHERE run = ? AND "pass" = ? ORDER BY name'
+_FIND = """SELECT name, sum(count), sum(total), min(smallest), max(largest) FROM statistics
+WHERE run = ? AND "pass" BETWEEN ? AND ? GROUP BY name ORDER BY name"""
 
 
 _ENDS = ("started", "finished", "unfinished")
@@ -63,18 +64,19 @@ def times(connection: sqlite3.Connection, run: str | None, name: str) -> int:
     return 0 if row is None else int(row[0])
 
 
-def quantities(db: Database, run: str, number: int) -> dict[str, Quantity]:
-    """Return everything that was observed in a pass of a run, by name."""
-    return {row[0]: Quantity(*row[1:]) for row in db.execute(_FIND, [run, number]).fetchall()}
+def quantities(db: Database, run: str, number: int, since: int | None = None) -> dict[str, Quantity]:
+    """Return everything that was observed in a pass of a run, and in those before it from `since` on, by name."""
+    first = number if since is None else since
+    return {row[0]: Quantity(*row[1:]) for row in db.execute(_FIND, [run, first, number]).fetchall()}
 
 
-def of_run(db: Database, run: str, number: int) -> dict[str, Any]:
-    """Return the statistics of a pass, under the reference's names.
+def of_run(db: Database, run: str, number: int, since: int | None = None) -> dict[str, Any]:
+    """Return the statistics of a pass, and of those before it from `since` on, under the reference's names.
 
     Averages and maxima are over the answers that told the number. Times are in seconds since the epoch, latencies in
     milliseconds; `inference_time` is from the first request to the last answer, in seconds.
     """
-    found = quantities(db, run, number)
+    found = quantities(db, run, number, since)
     count = {name: quantity.times for name, quantity in found.items()}
     started, ended = found.get("started_at"), found.get("ended_at")
     told: dict[str, Any] = {

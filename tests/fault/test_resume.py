@@ -8,6 +8,7 @@ import signal
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,7 @@ def test_a_run_that_goes_on_equals_an_undisturbed_one(
     process = folder.run()
     wait_for(lambda: len(server.generation_requests) >= moment, 60)
     end(process)
+    ended_at = datetime.now(UTC)
     run, _ = folder.known()
     assert run.state in {"interrupted", "failed"}
 
@@ -95,6 +97,25 @@ def test_a_run_that_goes_on_equals_an_undisturbed_one(
     assert sum(asked.values()) - SAMPLES <= PARALLELISM, "only what was on its way may be asked twice"
     run, task = folder.known()
     assert (run.state, task.done, task.total, task.errors) == ("success", SAMPLES, SAMPLES, 0)
+    counted = SAMPLES // 2 if end is kill_sidecar else SAMPLES  # it may not have written down yet what it counted
+    check_metrics(folder, ended_at, sum(asked.values()), counted)
+
+
+def check_metrics(folder: Folder, ended_at: datetime, asked: int, counted: int) -> None:
+    """They are of both processes, without the time between them."""
+    [path] = folder.path.glob("out/**/eval_factory_metrics.json")
+    told = json.loads(path.read_text())
+    stats, evaluation = told["response_stats"], told["evaluation"]
+    assert evaluation["total_runs"] == 2
+    start, end = (datetime.fromisoformat(evaluation[name]) for name in ("start_time", "end_time"))
+    assert start < ended_at < end
+    assert 0 < evaluation["runtime_seconds"] < (end - start).total_seconds()
+    assert 0 < evaluation["inference_time_seconds"] <= evaluation["runtime_seconds"]
+    assert stats["count"] <= asked
+    assert stats["cache_hits"] <= PARALLELISM, "answers that came when nobody was there any more to write them down"
+    assert stats["count"] + stats["cache_hits"] >= counted
+    assert not list(path.parent.glob("*.journal.jsonl"))
+    assert not (path.parent / "processes.jsonl").exists()
 
 
 def test_a_replay_gives_the_same_without_a_model_server(tmp_path: Path) -> None:

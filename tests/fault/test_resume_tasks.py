@@ -142,6 +142,10 @@ def test_another_harness_that_goes_on_is_asked_nothing_again(tmp_path):
     assert metrics["different"]["scores"]["different"]["value"] == COUNT
     assert lost == 0 if asked == COUNT else lost in range(1, asked + 1)
 
+    [told] = [json.loads(path.read_text()) for path in folder.path.glob("out/**/eval_factory_metrics.json")]
+    assert told["evaluation"]["total_runs"] == 2
+    assert COUNT <= told["response_stats"]["count"] <= asked, "live answers of both processes, in two passes"
+
     folder.path.joinpath("out").rename(folder.path / "first")
     folder.done(folder.start("rerun", run.id, "--replay", "--output-dir", "out"), 0)
     assert folder.results()[0] == results

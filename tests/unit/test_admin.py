@@ -192,6 +192,9 @@ class TestPasses:
         assert (now["pass"], now["passes"], now["exchanges"], now["cache"]) == (1, 2, 1, {"hit": 1})
         before = (await proxy.get("/-/runs/r?pass=0")).json
         assert (before["pass"], before["passes"], before["exchanges"], before["cache"]) == (0, 2, 2, {"miss": 2})
+        both = (await proxy.get("/-/runs/r?since=0")).json
+        assert [told["statistics"]["count"] for told in (before, now, both)] == [2, 0, 2]
+        assert [told["statistics"]["hits"] for told in (before, now, both)] == [0, 1, 1]
         none = await proxy.get("/-/runs/r?pass=2")
         assert (none.status, message(none)) == (404, "run 'r' has no pass 2 yet; its latest is 1")
         assert (await proxy.get("/-/runs/r?pass=-1")).status == 400

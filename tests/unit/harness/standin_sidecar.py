@@ -25,7 +25,7 @@ def make_handler(upstream: str) -> type[BaseHTTPRequestHandler]:
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            if self.path == "/-/live":
+            if self.path == "/-/live" or RUN.fullmatch(urlsplit(self.path).path):
                 self.answer(200, b"{}")
             else:
                 self.answer(*self.forward(b""))

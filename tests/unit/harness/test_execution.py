@@ -1,5 +1,6 @@
 import asyncio
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,7 @@ def planned(server):
     return make
 
 
+@pytest.fixture
 def in_flight(server, said):
     """Answers slowly, and keeps how many requests were on their way, by task run."""
     seen: list[int] = []
@@ -72,12 +74,11 @@ def in_flight(server, said):
 @pytest.mark.parametrize(
     ("execution", "most"), [({}, 2), ({"parallelism": 3}, 3), ({"mode": "sequential", "parallelism": 9}, 2)]
 )
-def test_tasks_run_side_by_side_within_one_limit(runs, planned, server, said, execution, most):
-    seen = in_flight(server, said)
+def test_tasks_run_side_by_side_within_one_limit(runs, planned, server, in_flight, execution, most):
     ended = carry_out(runs, begin(runs, "r1", planned("one", "two", **execution), Path("out"), by="run"))
     assert list(ended.finished) == ["one", "two"]
     assert len(server.generation_requests) <= 16
-    assert max(seen) <= most
+    assert max(in_flight) <= most
     run = runs.find("r1")
     assert run.state == "success"
     assert {(job.name, job.place, job.state, job.done) for job in runs.jobs(run)} == {
@@ -85,6 +86,56 @@ def test_tasks_run_side_by_side_within_one_limit(runs, planned, server, said, ex
         ("two", "r1.two", "success", 8),
     }
     assert all(Path(f"out/{name}/results.yml").exists() for name in ("one", "two"))
+
+
+AT_ONCE = """
+import json, sys, urllib.request
+from concurrent.futures import ThreadPoolExecutor
+url, folder, parallelism = sys.argv[1:]
+
+def ask(number):
+    body = {"model": "m", "messages": [{"role": "user", "content": f"{folder} {number}"}]}
+    request = urllib.request.Request(url + "/chat/completions", json.dumps(body).encode())
+    return urllib.request.urlopen(request).status
+
+with ThreadPoolExecutor(int(parallelism)) as pool:
+    found = list(pool.map(ask, range(8)))
+json.dump({"told": int(parallelism), "asked": len(found)}, open(folder + "/results.json", "w"))
+"""
+
+
+LIMITS = [(2, {"parallelism": 4}, 2), (4, {"parallelism": 3}, 3), (4, {}, 4)]
+
+
+@pytest.mark.parametrize(("each", "execution", "told"), LIMITS)
+def test_other_harnesses_are_held_to_the_limit_of_all(runs, planned, in_flight, each, execution, told):
+    """Two of them beside a native task: each asks as many at once as it is told to."""
+    Path("program.py").write_text(AT_ONCE)
+    command = f"{sys.executable} {Path('program.py').resolve()} $base_url $output_dir $parallelism"
+    plan = planned("native", each=each, **execution)
+    [native] = plan.tasks
+    target = EvaluationTarget(api_endpoint=native.target.api_endpoint.model_copy(update={"model_id": "m"}))
+    others = [
+        PlannedTask(
+            name=name,
+            config=EvaluationConfig(
+                type=f"command.{name}",
+                output_dir=f"out/{name}",
+                params=ConfigParams(parallelism=each, extra={"command": command}),
+            ),
+            target=target,
+        )
+        for name in ("one", "two")
+    ]
+    start = begin(runs, "r1", plan.model_copy(update={"tasks": [native, *others]}), Path("out"), by="run")
+    ended = carry_out(runs, start)
+    assert not ended.failed
+    for name in ("one", "two"):
+        metrics = ended.finished[name].result.tasks[name].metrics
+        assert (metrics["told"].scores["told"].value, metrics["asked"].scores["asked"].value) == (told, 8)
+    assert 1 < max(in_flight) <= execution.get("parallelism", each)
+    lowered = f"parallelism is {told}, not {each}: execution.parallelism allows no more in all"
+    assert (lowered in runs.log_path("r1").read_text()) == (told < each)
 
 
 def test_an_error_of_one_task_leaves_the_others(runs, planned, server, said):

@@ -6,9 +6,9 @@ import yaml
 
 from harness.api import ApiEndpoint, ConfigParams, EvaluationConfig, EvaluationTarget
 from harness.launcher.compose import Source, compose
+from harness.processes import Process
 from harness.records import SampleRecord
 from harness.redact import Redactor
-from harness.reporting.metrics import Span
 from harness.reporting.sidecar import SidecarFacts
 from harness.reporting.writing import Material, write_reports, write_run_config
 from tests.unit.harness.reporting.made import results, row
@@ -18,8 +18,8 @@ def material(*rows, sidecar=None, redactor=None):
     document = {"git_hash": "", "command": "c", "config": {}, "target": {}, "results": results()}
     records = [SampleRecord(**each) for each in rows]
     return Material(
-        "quiz", "r.quiz", document, records, sidecar or SidecarFacts(), Span(1.0, 2.0), redactor or Redactor(),
-        data=[{"dataset": "d"}],
+        "quiz", "r.quiz", document, records, sidecar or SidecarFacts(), [Process("r", 1.0, 2.0)],
+        redactor or Redactor(), data=[{"dataset": "d"}],
     )  # fmt: skip
 
 
