@@ -10,7 +10,6 @@ import threading
 from contextlib import ExitStack
 from dataclasses import replace
 from importlib.metadata import entry_points
-from inspect import signature
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -20,7 +19,6 @@ import uvicorn
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from uvicorn.supervisors import Multiprocess
 
 from proxy import __version__
 from proxy.commands.cache import cache_app
@@ -28,6 +26,7 @@ from proxy.commands.failing import fail, failing
 from proxy.commands.log import log_app
 from proxy.commands.options import ConfigFile
 from proxy.commands.probe import probe
+from proxy.commands.supervisor import Supervisor
 from proxy.commands.why import why
 from proxy.edge.gate import is_loopback
 from proxy.house import Plan, describe, make_plan
@@ -121,13 +120,16 @@ def _serve(listener: socket.socket, plan: Plan, workers: int) -> None:
         timeout_graceful_shutdown=_GRACE,
     )
     _announce(listener, plan)
-    server = uvicorn.Server(server_config)
     if workers == 1:
+        server = uvicorn.Server(server_config)
         server.run(sockets=[listener])
-        if not server.started:
-            raise typer.Exit(3)
+        started = server.started
     else:
-        _supervisor(server_config, server, listener).run()
+        supervisor = Supervisor(server_config, [listener])
+        supervisor.run()
+        started = not supervisor.cannot_start
+    if not started:
+        raise typer.Exit(3)
 
 
 @app.command()
@@ -225,12 +227,6 @@ def _stop_at_end_of_input() -> None:
     while os.read(0, 1024):
         pass
     os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _supervisor(config: uvicorn.Config, server: uvicorn.Server, listener: socket.socket) -> Multiprocess:
-    """Return uvicorn's supervisor of worker processes; older ones want to be told what they run."""
-    told: dict[str, Any] = {"target": server.run} if "target" in signature(Multiprocess).parameters else {}
-    return Multiprocess(config, sockets=[listener], **told)
 
 
 def _check_store(plan: Plan) -> None:

@@ -67,7 +67,7 @@ class Killable:
                 stderr=log,
                 start_new_session=True,
             )
-        wait_for(self._is_live, 30)
+        wait_for(self._is_live, 60)
 
     def kill(self) -> None:
         """End it as the machine's own end would, workers included."""
@@ -80,7 +80,10 @@ class Killable:
     def _is_live(self) -> bool:
         assert self._process is not None
         assert self._process.poll() is None, self.log.read_text()
-        return self.ask("/-/live", timeout=10) is not None
+        try:
+            return self.ask("/-/live", timeout=5) is not None
+        except TimeoutError:  # it may take that long to start
+            return False
 
     def ask(self, path: str, body: Any = None, timeout: float = 60, method: str | None = None) -> Any:
         """Return the JSON of a GET, or of a POST where there is a body."""

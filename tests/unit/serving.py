@@ -15,6 +15,8 @@ from typing import Any
 from tests.contract.sidecar import CHAT, chat
 
 ROOT = Path(__file__).parents[2]
+PATIENCE = 50.0
+"""Seconds for what takes one or two on a quiet machine. Nothing is shown by how long it takes."""
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -25,7 +27,7 @@ def environment(**more: str) -> dict[str, str]:
 def run(folder: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "proxy.cli", *arguments]
     return subprocess.run(
-        command, cwd=folder, env=environment(**more), capture_output=True, text=True, timeout=30, check=False
+        command, cwd=folder, env=environment(**more), capture_output=True, text=True, timeout=PATIENCE, check=False
     )
 
 
@@ -59,21 +61,21 @@ class Serving:
         self.process.communicate()
 
     def get(self, path: str) -> Any:
-        with urllib.request.urlopen(self.url + path, timeout=20) as answer:
+        with urllib.request.urlopen(self.url + path, timeout=PATIENCE) as answer:
             return json.load(answer)
 
     def ask(self, **fields: Any) -> str:
         request = urllib.request.Request(self.url + CHAT, json.dumps(chat(**fields)).encode())
-        with urllib.request.urlopen(request, timeout=20) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
             answer.read()
             return str(answer.headers["x-evalside-cache"])
 
     def text(self, run: str, **fields: Any) -> str:
         request = urllib.request.Request(self.url + run + CHAT, json.dumps(chat(**fields)).encode())
-        with urllib.request.urlopen(request, timeout=20) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
             return str(json.load(answer)["choices"][0]["message"]["content"])
 
     def end(self) -> tuple[int, str]:
         self.process.send_signal(signal.SIGTERM)
-        errors = self.process.communicate(timeout=15)[1]
+        errors = self.process.communicate(timeout=PATIENCE)[1]
         return self.process.returncode, errors
