@@ -1,3 +1,4 @@
+import itertools
 import os
 from pathlib import Path
 
@@ -20,3 +21,9 @@ def store(folder: Path) -> Path:
     """A full store where the defaults look for it."""
     (folder / ".evalside").mkdir()
     return full_store(folder / ".evalside" / "evalside.db")
+
+
+@pytest.fixture
+def apart(monkeypatch) -> None:
+    """IDs of exchanges that differ before their last digit, also those of one millisecond."""
+    monkeypatch.setattr("proxy.core.http._counter", itertools.count(step=16))

@@ -1,6 +1,7 @@
 """`evalside log diff`, on a store that a sidecar has left behind."""
 
 import json
+import os
 from typing import Any
 
 import pytest
@@ -25,7 +26,7 @@ def diff(*words: Any, code: int) -> Any:
 
 
 @pytest.fixture
-async def ids(tmp_path, monkeypatch) -> dict[str, list[str]]:
+async def ids(tmp_path, monkeypatch, apart) -> dict[str, list[str]]:
     """IDs of the exchanges by run, oldest first."""
     monkeypatch.chdir(tmp_path)
     said = {"a": "red", "b": "red", "c": "blue"}
@@ -105,6 +106,14 @@ def test_beginnings_are_enough(ids) -> None:
     assert diff("fir", "fir", code=0)["one"]["run"] == "first"
     [second] = ids["second"]
     assert diff(second[:-1], second, code=0)["one"] == second
+
+
+def test_a_beginning_that_several_exchanges_have_is_named(ids) -> None:
+    [second], [third] = ids["second"], ids["third"]
+    shared = os.path.commonprefix([second, third])
+    told = run(shared, "first")
+    assert told.exit_code == 2
+    assert f"several begin with '{shared}' (" in told.stderr
 
 
 @pytest.mark.parametrize(
