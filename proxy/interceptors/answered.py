@@ -9,10 +9,12 @@ from proxy.core.facts import CacheFacts, Damped
 from proxy.core.http import Exchange, Response, get_header
 from proxy.core.stream import Outcome
 from proxy.wire.encoding import decode
-from proxy.wire.sse import is_event_stream
+from proxy.wire.sse import begins_as_events, is_event_stream
 
 LARGEST = 64 * 1024 * 1024
 """Bytes. Of a longer body the beginning is seen."""
+_BEGINNING = 32
+"""Bytes that tell a stream of events from a document."""
 
 
 class Answered:
@@ -40,6 +42,8 @@ class Answered:
         self._collected.feed(chunk)
 
     def done(self, outcome: Outcome) -> None:
+        if not self.streamed and begins_as_events(self._collected.body[:_BEGINNING]):
+            self.streamed = True  # its content type says something else
         self._then(self, outcome)
 
 

@@ -7,10 +7,11 @@ from typing import Any
 
 from proxy.core.errors import AnswerNotEditable, NotEditable, RequestError
 from proxy.core.http import Headers, Payload, Response, get_header, without_headers
-from proxy.core.stream import CONFIGURED, ByteStream, StreamChange
+from proxy.core.stream import CONFIGURED, ByteStream, StreamChange, StreamTransform
+from proxy.interceptors.undeclared import ByItsBeginning
 from proxy.wire.edits import Editor, EventEdits
 from proxy.wire.encoding import Inflater, decode
-from proxy.wire.sse import is_event_stream
+from proxy.wire.sse import begins_as_events, is_event_stream
 
 _ENCODING = b"content-encoding"
 
@@ -25,6 +26,8 @@ def edit_answer(
 ) -> None:
     """Change a successful answer: a document now, the events of a stream as they come. Others are left alone.
 
+    What is a stream is told by its beginning where the content type says something else.
+
     Args:
         response: the answer; hits of the cache are whole even where they are streams.
         name: the interceptor's, for errors and the ledger.
@@ -37,12 +40,33 @@ def edit_answer(
     """
     if not 200 <= response.status < 300:
         return
-    if is_event_stream(response.headers):
-        readable_stream(response, name=name).map(EventEdits(events(), why=why), name=name)
-    elif isinstance(response.body, Payload):
+    if isinstance(response.body, Payload) and not is_events(response):
         _edit(readable_body(response), whole)
-    else:  # a stream was asked for, and the model server answered with a document
-        readable_stream(response, name=name).map(_DocumentEdit(whole, why), name=name)
+    else:
+        map_events(response, lambda: EventEdits(events(), why=why), lambda: _DocumentEdit(whole, why), name=name)
+
+
+def is_events(response: Response) -> bool:
+    """Return whether a whole answer is a stream of events, or one that is still coming says so.
+
+    Raises:
+        AnswerNotEditable: the content encoding, below which that would be told, cannot be taken off.
+    """
+    if is_event_stream(response.headers):
+        return True
+    return isinstance(response.body, Payload) and begins_as_events(readable_body(response).raw) is True
+
+
+def map_events(
+    response: Response,
+    events: Callable[[], StreamTransform],
+    document: Callable[[], StreamTransform],
+    *,
+    name: str,
+) -> None:
+    """Have the answer changed by what `events` makes if it is a stream of events, else by what `document` makes."""
+    change = events() if is_events(response) else ByItsBeginning(document=document, events=events)
+    readable_stream(response, name=name).map(change, name=name)
 
 
 class _DocumentEdit:

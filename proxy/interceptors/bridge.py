@@ -16,7 +16,7 @@ from proxy.interceptors.base import KeepsStrict
 from proxy.wire.bridges.event_bridge import EventBridge, Translator, lossy, with_losses
 from proxy.wire.bridges.losses import Converted
 from proxy.wire.encoding import Inflater, decode
-from proxy.wire.sse import is_event_stream
+from proxy.wire.sse import begins_as_events, is_event_stream
 
 _ENCODING = b"content-encoding"
 
@@ -111,6 +111,12 @@ class Bridge:
         raw = decode(await response.read(), encoding)  # a document is of no use before its last byte
         if raw is None:
             raise AnswerNotEditable("the answer's content encoding cannot be taken off")
+        if begins_as_events(raw):
+            raise AnswerNotEditable(
+                "the model server sends events under the content type"
+                f" {(get_header(response.headers, b'content-type') or b'').decode('latin-1')!r}; '{self.name}' takes"
+                " them for what they are only under 'text/event-stream'"
+            )
         plain = Payload(raw)
         try:
             answer, exact = dict(plain.json), plain.exact

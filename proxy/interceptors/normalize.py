@@ -95,7 +95,8 @@ class Normalize:
 
     def __init__(self, config: NormalizeConfig, services: Services) -> None:
         self._config = config
-        self._learns = config.on_unsupported == "learn"
+        strict = services.strict if config.strict is None else config.strict
+        self._learns = config.on_unsupported == "learn" and not strict  # a refusal would only make it refuse, too
         self._own = find(config.dialect) if config.dialect != AUTO else None
         probed = load_profile(config.profile) if config.profile is not None else None
         self._profiles = RunProfiles(
@@ -104,7 +105,9 @@ class Normalize:
             verdicts={name: item.verdict.value for name, item in probed.capabilities.items()} if probed else {},
             context=probed.context_length if probed else None,
         )
-        self._answers = AnswerOptions(config.reasoning_field, fill_null_content=config.fill_null_content)
+        self._answers = AnswerOptions(
+            config.reasoning_field, fill_null_content=config.fill_null_content, reshape_errors=not strict
+        )
 
     async def __call__(self, exchange: Exchange, call_next: Next, /) -> Response:
         route = exchange.route

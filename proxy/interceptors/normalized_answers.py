@@ -9,13 +9,13 @@ from proxy.core.difference import snapshot
 from proxy.core.errors import RequestError
 from proxy.core.http import Exchange, Payload, Response
 from proxy.dialects.model import Dialect
-from proxy.interceptors.answers import edit_answer, readable_body, readable_stream
+from proxy.interceptors.answers import edit_answer, is_events, map_events, readable_body
+from proxy.interceptors.undeclared import Untouched
 from proxy.wire import routes
 from proxy.wire.done import AddDone
 from proxy.wire.error_bodies import Shape, reshape
 from proxy.wire.fold import CHUNKED
 from proxy.wire.legacy_logprobs import LegacyLogprobs
-from proxy.wire.sse import is_event_stream
 
 _REASONING = ("reasoning", "reasoning_content")
 
@@ -28,6 +28,8 @@ class AnswerOptions(NamedTuple):
 
     reasoning_field: str | None = None
     fill_null_content: bool = False
+    reshape_errors: bool = True
+    """False under `strict`: the error is all that the client gets, so it is left as it is and not refused."""
 
 
 class _Edit(NamedTuple):
@@ -43,14 +45,18 @@ def normalize_answer(
     """Change an answer, or have its events changed as they come. `name` is the interceptor's."""
     said = dialect.answers
     if response.status >= 400:
-        if said.errors is not None:
+        if said.errors is not None and options.reshape_errors:
             _reshape_error(exchange, response, said.errors, dialect.name)
         return
     for edit in _edits(exchange.route, dialect, options):
         _apply(exchange, response, edit, name)
-    if exchange.route in CHUNKED and said.done == "missing" and is_event_stream(response.headers):
+    if exchange.route in CHUNKED and said.done == "missing" and _may_be_events(response):
         why = f"{dialect.name} ends its streams without"
-        readable_stream(response, name=name).map(AddDone(why), name=name)
+        map_events(response, lambda: AddDone(why), Untouched, name=name)
+
+
+def _may_be_events(response: Response) -> bool:
+    return not isinstance(response.body, Payload) or is_events(response)
 
 
 def _edits(route: str | None, dialect: Dialect, options: AnswerOptions) -> Iterator[_Edit]:
@@ -71,7 +77,7 @@ def _edits(route: str | None, dialect: Dialect, options: AnswerOptions) -> Itera
 
 
 def _apply(exchange: Exchange, response: Response, edit: _Edit, name: str) -> None:
-    if isinstance(response.body, Payload) and not is_event_stream(response.headers):
+    if isinstance(response.body, Payload) and not is_events(response):
         try:
             document = readable_body(response).json
         except RequestError:  # no JSON object: nothing of it is known

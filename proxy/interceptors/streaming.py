@@ -16,7 +16,7 @@ from proxy.interceptors.base import Plugin, Services, TransformConfig, simple
 from proxy.wire import routes
 from proxy.wire.encoding import decode
 from proxy.wire.fold import CHUNKED, read
-from proxy.wire.sse import is_event_stream, split
+from proxy.wire.sse import begins_as_events, is_event_stream, split
 
 _DESCRIBES_STREAM = frozenset({b"content-type", b"content-encoding", b"cache-control", b"x-accel-buffering"})
 
@@ -50,14 +50,14 @@ class Streaming:
         if route in CHUNKED:
             document["stream_options"] = {**(document.get("stream_options") or {}), "include_usage": True}
         response = await call_next(exchange)
-        if is_event_stream(response.headers):
-            await _put_together(response, route)
+        raw = await response.read()  # one document is all of it
+        stream = decode(raw, get_header(response.headers, b"content-encoding"))
+        if is_event_stream(response.headers) or begins_as_events(stream or b""):
+            _put_together(response, route, stream)
         return response
 
 
-async def _put_together(response: Response, route: str) -> None:
-    raw = await response.read()  # one document is all of it
-    stream = decode(raw, get_header(response.headers, b"content-encoding"))
+def _put_together(response: Response, route: str, stream: bytes | None) -> None:
     if stream is None:
         raise AnswerNotEditable("the content encoding of the model server's stream cannot be taken off")
     error = _error(stream)

@@ -16,6 +16,8 @@ BOM = b"\xef\xbb\xbf"
 """May stand at the beginning of a stream, and means nothing."""
 
 _FIELD = b"data: "
+_FIELDS = (b"", b"data", b"event", b"id", b"retry")
+"""What a line can begin with, up to its colon; nothing is a comment."""
 
 DONE = b"[DONE]"
 """The data of the event that ends an OpenAI stream."""
@@ -24,6 +26,17 @@ DONE = b"[DONE]"
 def is_event_stream(headers: Headers) -> bool:
     """Return whether the fields of an answer say that its body is an event stream."""
     return (get_header(headers, b"content-type") or b"").lower().lstrip().startswith(b"text/event-stream")
+
+
+def begins_as_events(body: bytes) -> bool | None:
+    """Return whether a body is an event stream by its beginning, whatever its headers say; None if that is too short.
+
+    No JSON document begins like one.
+    """
+    field, colon, _ = body.removeprefix(BOM).lstrip(b"\r\n").partition(b":")
+    if colon:
+        return field in _FIELDS
+    return None if BOM.startswith(body) or any(name.startswith(field) for name in _FIELDS) else False
 
 
 class Event(NamedTuple):

@@ -108,6 +108,20 @@ class TestAStrictServer:
         }  # fmt: skip
         assert {change["field"] for change in row["changes"]} == {"detail", "error"}
 
+    @pytest.mark.parametrize("unsupported", ["error", "learn"])
+    @pytest.mark.parametrize("setting", [True, False])
+    async def test_under_strict_they_are_the_servers_own(self, tmp_path, strict, setting, unsupported) -> None:
+        strict.options.strict_model = True
+        given = {} if setting else {"strict": True}
+        options, more = normalize(on_unsupported=unsupported, **given), {"strict": True} if setting else {}
+        async with sidecar(tmp_path, strict, options, **more) as proxy:
+            answered = await proxy.ask(chat(model="other"))
+            refused = Reply(status=422, body=b'{"detail": "Unexpected fields in the request: {\'seed\'}"}')
+            strict.enqueue(refused)
+            unknown = await proxy.ask(chat(seed=1))
+        assert (answered.status, answered.json) == (404, {"detail": "The model `other` does not exist."})
+        assert (unknown.status, unknown.body) == (422, refused.body)
+
     async def test_what_it_takes_passes_byte_for_byte(self, tmp_path, strict) -> None:
         raw = b'{ "model":"m","messages": [{"role":"user","content":"x"}],"temperature":0.00 }'
         async with sidecar(tmp_path, strict, normalize(on_unsupported="learn")) as proxy:

@@ -63,13 +63,58 @@ async def test_what_cannot_be_written_again_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b'{"error": {"message": "no"}}', b'{"text": "cut', b"[1]", b"", b"  \n plain text", b"data: {}\n\n"]
+    "body", [b'{"error": {"message": "no"}}', b'{"text": "cut', b"[1]", b"", b"  \n plain text", b"dat"]
 )
 async def test_errors_and_what_is_no_object_pass_as_they_are(body: bytes) -> None:
     assert await edited(body).read() == body
 
 
 async def test_what_is_no_object_is_not_held_back() -> None:
-    stream = edited(b"  event stream without its type", size=8).stream()
-    assert await anext(stream) == b"  event "
+    stream = edited(b"  plain text", size=8).stream()
+    assert await anext(stream) == b"  plain "
+    await stream.aclose()
+
+
+class Upper:
+    def edit(self, document: dict[str, Any]) -> list[dict[str, Any]]:
+        upper(document)
+        return [document]
+
+    def end(self) -> list[dict[str, Any]]:
+        return []
+
+
+def no_document(document: dict[str, Any]) -> None:
+    pytest.fail(f"it was taken for one document: {document}")
+
+
+EVENTS = b'data: {"text": "abc"}\n\ndata: [DONE]\n\n'
+CHANGED = b'data: {"text":"ABC"}\n\ndata: [DONE]\n\n'
+
+
+@pytest.mark.parametrize("declared", [b"application/json", b"text/plain", None])
+@pytest.mark.parametrize("size", [1, 3, 1000, None], ids=["1", "3", "1000", "whole"])
+@pytest.mark.parametrize("before", [b"", b"\xef\xbb\xbf", b": comment\n\n", b"\r\n", b"event: x\nid: 1\nretry: 1\n"])
+async def test_events_under_another_content_type_are_changed_as_they_come(declared, size, before) -> None:
+    headers = [] if declared is None else [(b"content-type", declared)]
+    body = chunked(before + EVENTS, size) if size is not None else Payload(before + EVENTS)
+    response = Response(200, headers, body)
+    edit_answer(response, name="upper", whole=no_document, events=Upper)
+    assert await response.read() == before.removeprefix(b"\xef\xbb\xbf") + CHANGED  # it means nothing
+    assert response.headers == headers
+
+
+async def test_compressed_events_under_another_content_type_are_changed_too() -> None:
+    headers = [*JSON, (b"content-encoding", b"gzip")]
+    for body in (chunked(gzip.compress(EVENTS), 5), Payload(gzip.compress(EVENTS))):
+        response = Response(200, headers, body)
+        edit_answer(response, name="upper", whole=no_document, events=Upper)
+        assert await response.read() == CHANGED
+
+
+async def test_the_first_event_under_another_content_type_is_not_held_back() -> None:
+    response = Response(200, JSON, chunked(EVENTS, EVENTS.index(b"\n\n") + 2))
+    edit_answer(response, name="upper", whole=no_document, events=Upper)
+    stream = response.stream()
+    assert await anext(stream) == b'data: {"text":"ABC"}\n\n'
     await stream.aclose()

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.core.errors import UpstreamIncomplete
-from proxy.wire.sse import Event, Parser, error_event, split
+from proxy.wire.sse import Event, Parser, begins_as_events, error_event, split
 
 ENDS = st.sampled_from([b"\n", b"\r", b"\r\n"])
 LINES = st.sampled_from(
@@ -120,3 +120,27 @@ def test_a_broken_stream_ends_with_one_whole_error_event(before, route, name, do
     assert events[-1].name == name
     assert json.loads(events[-1].data) == document
     assert all(event.data != b"[DONE]" for event in events)
+
+
+@pytest.mark.parametrize(
+    ("body", "events"),
+    [
+        (b"data: {}", True),
+        (b"\xef\xbb\xbfdata:x", True),
+        (b"\r\n\n: comment", True),
+        (b"event: x\n", True),
+        (b"id:1", True),
+        (b"retry: 1", True),
+        (b'{"data": 1}', False),
+        (b' {"data": 1}', False),
+        (b"[1]", False),
+        (b"<html>", False),
+        (b"error: no", False),
+        (b"", None),
+        (b"\n", None),
+        (b"\xef\xbb", None),
+        (b"dat", None),
+    ],
+)
+def test_events_are_told_by_their_beginning(body, events):
+    assert begins_as_events(body) is events
