@@ -115,6 +115,7 @@ def _serve(listener: socket.socket, plan: Plan, workers: int) -> None:
         workers=workers,
         access_log=False,
         log_level="warning",
+        proxy_headers=False,  # nothing looks at who the client is
         server_header=False,
         timeout_keep_alive=_KEEP_ALIVE,
         timeout_graceful_shutdown=_GRACE,

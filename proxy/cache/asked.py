@@ -19,7 +19,7 @@ _STORES = frozenset({"on", "write", "refresh", "verify"})
 _COALESCES = frozenset({"on", "read"})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Asked:
     """What is asked, by whom, and what the cache may do about it."""
 

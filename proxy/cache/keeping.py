@@ -6,8 +6,9 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
 from proxy.cache.identities import Identities
@@ -16,7 +17,7 @@ from proxy.core.collect import Collector
 from proxy.core.facts import NoDone, UpstreamFacts
 from proxy.core.hop import HOP_BY_HOP
 from proxy.core.http import Exchange, Headers, Response, get_header
-from proxy.core.redact import SECRET_OPTION, Redactor
+from proxy.core.redact import Redactor, is_secret_option, secret_fields
 from proxy.core.stream import Outcome
 from proxy.store.base import DEFAULT_RUN, CacheStore, EntryKey, Lease, StoredResponse
 from proxy.wire.answer import Shared
@@ -87,18 +88,18 @@ class Completed:
         shared = self._exchange.get(Shared) or Shared()
         if not completes(self._place.route, document, shared.answer(whole, streamed=streamed)):
             return
-        kept = [item for item in headers if not _is_of_the_moment(item[0].lower())]
-        if self._holds_secret(body, self._place.request, *(value for _, value in kept)):
+        kept = [item for item in headers if not _is_of_the_moment(item[0])]
+        if self._holds_secret(body, kept):
             return  # what is served has to be what the server said, so it cannot be kept without its secret
         upstream = self._exchange.get(UpstreamFacts)
         self._then(
             StoredResponse(
-                status=200,
-                headers=kept,
-                body=body,
-                route=self._place.route,
-                request=self._place.request,
-                upstream_ms=upstream.ms if upstream is not None else 0.0,
+                200,
+                kept,
+                body,
+                self._place.route,
+                self._place.request,
+                upstream.ms if upstream is not None else 0.0,
                 created_at=time.time(),
                 run=self._exchange.run or DEFAULT_RUN,
                 source=self._place.source(self._identity.name),
@@ -106,11 +107,17 @@ class Completed:
             )
         )
 
-    def _holds_secret(self, *parts: bytes) -> bool:
+    def _holds_secret(self, body: bytes, headers: Headers) -> bool:
+        """Return whether the answer, or what is stored of its request, holds a key of its own or of this process."""
+        request = self._exchange.request
+        told = secret_fields(self._exchange.received_headers) + _keys_in(request.body.json)
+        if request.query:
+            told += parse_qsl(request.query)
         # Clients without a key send a word ("unused", "not-needed"), which an answer may well contain.
-        query = parse_qsl(self._exchange.request.query)
-        told = (*self._exchange.received_headers, *query, *_keys_in(self._exchange.request.body.json))
         keys = [item for item in told if len(item[1]) >= _SHORTEST_KEY]
+        if not keys and not self._redactor.knows_secrets:
+            return False
+        parts = (body, self._place.request, *(value for _, value in headers))
         return any(self._redactor.raw(part, keys) != part for part in parts)
 
 
@@ -119,17 +126,18 @@ def _keys_in(document: Mapping[str, Any]) -> list[tuple[bytes, bytes]]:
     return [
         (name.encode(), value.encode())
         for name, value in document.items()
-        if isinstance(value, str) and SECRET_OPTION.search(name)
+        if type(value) is str and is_secret_option(name)
     ]
 
 
+@lru_cache(maxsize=1024)  # the same few names come with every answer
 def _is_of_the_moment(name: bytes) -> bool:
     """Return whether a header field tells of one request and would be untrue of the next."""
+    name = name.lower()
     return name in _NOT_KEPT or name.startswith(b"x-ratelimit-") or name.endswith((b"request-id", b"requestid"))
 
 
-@dataclass(frozen=True, slots=True)
-class Witness:
+class Witness(NamedTuple):
     """Who is asked again whether the model server is still the same."""
 
     identity: Identity
@@ -147,13 +155,11 @@ class _Waiting:
     lease: Lease | None
     used: bool
     replace: bool
-    decided: asyncio.Event = field(default_factory=asyncio.Event)
+    size: int
+    """Bytes, about."""
+    decided: asyncio.Event | None = None
+    """Where somebody waits for it."""
     kept: bool = False
-
-    @property
-    def size(self) -> int:
-        """Bytes, about."""
-        return len(self.response.body) + len(self.response.request)
 
 
 class Keeper:
@@ -183,7 +189,7 @@ class Keeper:
         replace: bool = False,
     ) -> None:
         """Keep an answer, at once or when it is confirmed; with a lease, the sample is settled in the same step."""
-        item = _Waiting(at, response, witness, lease, used, replace)
+        item = _Waiting(at, response, witness, lease, used, replace, len(response.body) + len(response.request))
         if witness.identity.server == NAMESPACE:
             self._put(item)
             return
@@ -216,6 +222,8 @@ class Keeper:
 
     async def _decided(self, item: _Waiting) -> None:
         self._identities.hurry()  # a client waits for it
+        if item.decided is None:
+            item.decided = asyncio.Event()
         await item.decided.wait()
 
     async def aclose(self) -> None:
@@ -241,7 +249,8 @@ class Keeper:
     async def _confirm_all(self) -> None:
         while self._queue:
             first = self._queue[0].witness
-            batch = [item for item in self._queue if _same(item.witness, first)]
+            told = credentials(first.headers)
+            batch = [item for item in self._queue if _same(item.witness, first, told)]
             kept = await self._identities.confirmed(first.identity, first.headers, first.model)
             taken = set(map(id, batch))
             self._queue = [item for item in self._queue if id(item) not in taken]
@@ -261,7 +270,8 @@ class Keeper:
             del self._waiting[item.at]
         if self._replacing.get(item.at[:3]) is item:
             del self._replacing[item.at[:3]]
-        item.decided.set()
+        if item.decided is not None:
+            item.decided.set()
 
     def _drop(self, item: _Waiting, reason: str) -> None:
         self._store.lost(reason)
@@ -277,7 +287,10 @@ class Keeper:
             self._store.count(item.response.run, item.at, served=False)
 
 
-def _same(one: Witness, other: Witness) -> bool:
-    """Return whether one look confirms both: behind a gateway another key may lead to another server."""
-    asked = credentials(one.headers) == credentials(other.headers)
-    return asked and one.identity.name == other.identity.name and one.model == other.model
+def _same(one: Witness, other: Witness, told: Headers) -> bool:
+    """Return whether one look confirms both: behind a gateway another key may lead to another server.
+
+    `told` are the credentials of the other.
+    """
+    alike = one.model == other.model and one.identity.name == other.identity.name
+    return alike and credentials(one.headers) == told

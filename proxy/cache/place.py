@@ -13,7 +13,7 @@ from proxy.core.redact import without_secrets
 from proxy.store.base import KeySource
 from proxy.store.keys import key_of
 from proxy.wire import routes
-from proxy.wire.key import canonical, is_deterministic, prompt_hash
+from proxy.wire.key import canonical, is_deterministic, key_fields, prompt_hash
 from proxy.wire.shape import shape_of
 from proxy.wire.state import remote_media, server_state
 
@@ -33,7 +33,7 @@ class Rules:
     """False takes temperature 0 for sampled too."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Place:
     """A request as the cache sees it, before it is known which model server would answer."""
 
@@ -70,9 +70,9 @@ def place_of(request: Request, route: str, rules: Rules) -> Place:
     Raises:
         NotCacheable: nowhere.
     """
-    if not request.body.exact:
+    document, exact = request.body.parsed
+    if not exact:
         raise NotCacheable("the body is not strict JSON")
-    document = request.body.json
     held = server_state(document)
     if held is not None:
         raise NotCacheable(f"'{held}' depends on state of the server")
@@ -83,19 +83,19 @@ def place_of(request: Request, route: str, rules: Rules) -> Place:
         body = canonical(document)
     except ValueError:
         raise NotCacheable("the body cannot be written as JSON") from None
-    named = [(name.lower(), value) for name, value in request.headers if name.lower() in rules.key_headers]
-    named.sort(key=lambda item: item[0])  # the values of one name keep their order
+    named = key_fields(request.headers, rules.key_headers)
+    model = document.get("model")
     return Place(
-        route=route,
-        method=request.method,
-        path=request.path.decode("latin-1"),
-        query=without_secrets(request.query.decode("latin-1"), _hashed),
-        headers=[(name.decode("latin-1"), value.decode("latin-1")) for name, value in named],
-        request=body,
-        prompt=partial(prompt_hash, document),
+        route,
+        request.method,
+        request.path.decode("latin-1"),
+        without_secrets(request.query.decode("latin-1"), _hashed) if request.query else "",
+        [(name.decode("latin-1"), value.decode("latin-1")) for name, value in named],
+        body,
+        partial(prompt_hash, document),
         deterministic=_deterministic(route, document, rules),
         shape=shape_of(document),
-        model=document["model"] if isinstance(document.get("model"), str) else None,
+        model=model if isinstance(model, str) else None,
     )
 
 

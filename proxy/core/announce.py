@@ -24,17 +24,15 @@ class Event(logging.LogRecord):
     fields: Mapping[str, Any]
 
     def __init__(self, name: str, level: int, event: str, fields: Mapping[str, Any]) -> None:
-        now = time.time()
-        self.__dict__.update(
-            _NOTHING_ELSE,
-            name=name,
-            msg=event,
-            levelno=level,
-            levelname=logging.getLevelName(level),
-            created=now,
-            msecs=now % 1 * 1000,
-            fields=fields,
-        )
+        known = self.__dict__
+        known.update(_NOTHING_ELSE)
+        known["name"] = name
+        known["msg"] = event
+        known["levelno"] = level
+        known["levelname"] = logging.getLevelName(level)
+        known["created"] = now = time.time()
+        known["msecs"] = now % 1 * 1000
+        known["fields"] = fields
 
 
 def announce(logger: logging.Logger, level: int, event: str, fields: Mapping[str, Any]) -> None:

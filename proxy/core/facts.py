@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class CacheFacts:
+class CacheFacts(NamedTuple):
     """What the cache did: `hit`, `miss` (asked upstream), `bypass` (not cacheable), `off` or `coalesced`."""
 
     status: str
@@ -15,30 +15,26 @@ class CacheFacts:
     reason: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class CacheOverride:
+class CacheOverride(NamedTuple):
     """The mode that this one request asks for with `x-evalside-cache`."""
 
     mode: str
 
 
-@dataclass(frozen=True, slots=True)
-class SampleOverride:
+class SampleOverride(NamedTuple):
     """The sample that this one request asks for with `x-evalside-sample`, from 0."""
 
     index: int
 
 
-@dataclass(frozen=True, slots=True)
-class Damped:
+class Damped(NamedTuple):
     """The answer repeats a failure of the model server, which was not asked this time."""
 
     times: int
     """How often it was repeated by now."""
 
 
-@dataclass(frozen=True, slots=True)
-class UpstreamFacts:
+class UpstreamFacts(NamedTuple):
     """How long the model server took until its headers were here, in milliseconds."""
 
     ms: float

@@ -12,7 +12,7 @@ from proxy.core.difference import Difference, differences, snapshot
 from proxy.core.document import Document, encode, read
 from proxy.core.errors import InvalidJson, NotAnObject, NotEditable, ProxyError
 from proxy.core.ledger import Ledger
-from proxy.core.stream import ByteStream, GuardedTap, Outcome, Tap
+from proxy.core.stream import ByteStream, Outcome, Tap
 
 Headers = list[tuple[bytes, bytes]]
 """Header fields in wire order, duplicates kept. Names of received requests are lower case."""
@@ -22,9 +22,8 @@ T = TypeVar("T")
 
 def get_header(headers: Headers, name: bytes) -> bytes | None:
     """Return the first value of `name` (given in lower case), None where it is absent."""
-    length = len(name)
     for key, value in headers:
-        if len(key) == length and key.lower() == name:
+        if key == name or key.lower() == name:
             return value
     return None
 
@@ -193,12 +192,15 @@ class Response:
 
     def tap(self, tap: Tap) -> None:
         """Let `tap` observe the body from here on, whether it is complete already or still arriving."""
-        if isinstance(self.body, ByteStream):
-            self.body.tap(tap)
+        body = self.body
+        if isinstance(body, ByteStream):
+            body.tap(tap)
             return
-        guarded = GuardedTap(tap, self.tap_errors)
-        guarded.feed(self.body.raw)
-        guarded.done(Outcome.COMPLETE)
+        try:
+            tap.feed(body.raw)
+            tap.done(Outcome.COMPLETE)
+        except Exception as error:  # noqa: BLE001 - observers fail open
+            self.tap_errors.append(error)
 
     def on_close(self, fn: Callable[[Outcome], None]) -> None:
         """Call `fn` once when the client has the last byte (COMPLETE) or never will; last added, first called."""

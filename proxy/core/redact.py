@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 from urllib.parse import quote_plus, unquote_plus, urlsplit
@@ -11,6 +11,7 @@ from urllib.parse import quote_plus, unquote_plus, urlsplit
 from proxy.core.http import Headers
 
 REDACTED = "[redacted]"
+_REDACTED = REDACTED.encode()
 
 SECRET_NAME = re.compile(
     r"authorization|authentication|cookie|secret|passw|passphrase|credential|session|jwt|bearer"
@@ -40,9 +41,12 @@ SECRET_OPTION = re.compile(
 
 
 @lru_cache(maxsize=1024)
-def _is_secret_option(name: str) -> bool:
+def is_secret_option(name: str) -> bool:
+    """Return whether an option, or a field of a request, of this name carries a secret."""
     return SECRET_OPTION.search(name) is not None
 
+
+_SCALARS = frozenset({int, float, bool, type(None)})
 
 SENT_MAPS = frozenset({"headers_to_add", "extra_headers", "headers", "params_to_add", "extra_body"})
 """Options whose members are sent to the model server: their names are not the sidecar's own."""
@@ -70,6 +74,12 @@ def without_secrets(query: str, replace: Callable[[str], str], others: Callable[
     return "".join(parts)
 
 
+@lru_cache(maxsize=1024)
+def _are_plain(names: tuple[str, ...]) -> bool:
+    """Return whether no option of these names is a secret, or is looked into."""
+    return not any(name in SENT_MAPS or is_secret_option(name) for name in names)
+
+
 class Redactor:
     """Knows the names that secrets go by, and the secrets of this process.
 
@@ -82,25 +92,34 @@ class Redactor:
             {secret.encode() for secret in secrets if secret and len(secret) >= _SHORTEST}, key=len, reverse=True
         )  # longest first: one may be part of another
 
+    @property
+    def knows_secrets(self) -> bool:
+        """Whether this process has any."""
+        return bool(self._secrets)
+
     def headers(self, headers: Headers) -> Headers:
         """Return the fields with the values of secret ones replaced."""
-        return [(name, REDACTED.encode() if is_secret(name) else self.raw(value)) for name, value in headers]
+        if self._secrets:
+            return [(name, _REDACTED if is_secret(name) else self.raw(value)) for name, value in headers]
+        return [(item[0], _REDACTED) if is_secret(item[0]) else item for item in headers]
 
     def raw(self, body: bytes, headers: Iterable[tuple[bytes, bytes]] = ()) -> bytes:
         """Return bytes without this process's secrets, nor those that a request's own `headers` carry."""
         for secret in self._secrets:
             if secret in body:
-                body = body.replace(secret, REDACTED.encode())
+                body = body.replace(secret, _REDACTED)
         for name, value in headers:
             if is_secret(name):
                 secret = value.rpartition(b" ")[2]
                 if len(secret) >= _SHORTEST and secret in body:
-                    body = body.replace(secret, REDACTED.encode())
+                    body = body.replace(secret, _REDACTED)
         return body
 
     def text(self, text: str) -> str:
         """Return a text without this process's secrets."""
-        return self.raw(text.encode("utf-8", "replace")).decode("utf-8", "replace") if self._secrets else text
+        if not self._secrets:
+            return text
+        return self.raw(text.encode("utf-8", "replace")).decode("utf-8", "replace")
 
     def query(self, query: str) -> str:
         """Return a query string with secret parameters, and every known secret, replaced; else it is unchanged."""
@@ -124,18 +143,31 @@ class Redactor:
 
     def document(self, value: Any) -> Any:
         """Return a copy of a configuration with secret headers, options, parts of URLs and known secrets replaced."""
+        if isinstance(value, str):
+            return self.url(value) if "://" in value and _URL.fullmatch(value) else self.text(value)
         if isinstance(value, dict):
             return {name: self._option(name, item) for name, item in value.items()}
-        if isinstance(value, list | tuple):
+        if isinstance(value, (list, tuple)):
             return [self.document(item) for item in value]
-        if isinstance(value, str):
-            return self.url(value) if _URL.fullmatch(value) else self.text(value)
         return value
+
+    def harmless(self, fields: Mapping[str, Any]) -> bool:
+        """Return True only where `document` would return the same, which this tells several times as fast."""
+        if not _are_plain(tuple(fields)):
+            return False
+        texts = []
+        for value in fields.values():
+            if type(value) is str:
+                texts.append(value)
+            elif type(value) not in _SCALARS:
+                return False
+        text = "\n".join(texts)
+        return "://" not in text and self.text(text) == text
 
     def _option(self, name: Any, value: Any) -> Any:
         if name in SENT_MAPS:
             return self._sent(value)
-        if value and not isinstance(value, bool | dict) and _is_secret_option(str(name)):
+        if value and not isinstance(value, (bool, dict)) and is_secret_option(str(name)):
             return REDACTED
         return self.document(value)
 

@@ -48,9 +48,11 @@ class ResponseLogging:
         response = await row.follow(exchange, call_next)
         secrets = secret_fields(exchange.received_headers)
         if self._config.log_response_headers:
-            row.record.response_headers = [
-                (name, self._redactor.raw(value, secrets)) for name, value in self._redactor.headers(response.headers)
-            ]
+            fields = self._redactor.headers(response.headers)
+            if secrets:
+                raw = self._redactor.raw
+                fields = [(name, raw(value, secrets)) for name, value in fields]
+            row.record.response_headers = fields
         if self._bodies.take():
             encoding = get_header(response.headers, b"content-encoding")
             response.tap(_BodyTap(row.record, encoding, self._redactor, secrets))

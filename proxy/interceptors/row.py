@@ -53,16 +53,17 @@ class Row:
             finish()
         cache = exchange.get(CacheFacts)
         upstream = exchange.get(UpstreamFacts)
-        record.status = response.status if response is not None else None
-        record.outcome = outcome.value
-        record.error = exchange.error.code if exchange.error is not None else record.error
-        record.cache = cache.status if cache is not None else None
-        record.cache_key = cache.key if cache is not None else None
-        record.sample = cache.sample if cache is not None else None
-        record.reason = cache.reason if cache is not None else None
+        if response is not None:
+            record.status = response.status
+        if exchange.error is not None:
+            record.error = exchange.error.code
+        if cache is not None:
+            record.cache, record.cache_key, record.sample, record.reason = cache
         if exchange.get(Damped) is not None:
             record.reason = "the model server's last failure was repeated (damping)"
-        record.upstream_ms = upstream.ms if upstream is not None else None
+        if upstream is not None:
+            record.upstream_ms = upstream.ms
+        record.outcome = outcome.value
         record.duration_ms = (time.perf_counter() - exchange.started) * 1000
         self._log.append(record)
 

@@ -43,7 +43,7 @@ def sample_pool(run: str, received: str) -> str:
     return f"{run}/{received}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class KeySource:
     """What a key was taken from beside the body: enough to take it again, and to say what differs."""
 
@@ -56,9 +56,9 @@ class KeySource:
     """Those in the key, sorted by name."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StoredResponse:
-    """A complete answer of the model server."""
+    """A complete answer of the model server. Never changed: a frozen one would take five times as long to make."""
 
     status: int
     headers: Headers

@@ -9,11 +9,6 @@ from proxy.wire.key import KeyInput, cache_key
 def key_of(source: KeySource, request: bytes) -> bytes:
     """Return the 32-byte key of a request whose body has the canonical form `request`."""
     headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in source.headers]
-    of = KeyInput(
-        identity=source.identity,
-        method=source.method,
-        path=source.path.encode("latin-1"),
-        query=source.query.encode("latin-1"),
-        headers=headers,
-    )
+    path, query = source.path.encode("latin-1"), source.query.encode("latin-1")
+    of = KeyInput(source.identity, source.method, path, query, headers)
     return cache_key(of, request, [name for name, _ in headers])

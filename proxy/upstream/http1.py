@@ -8,16 +8,38 @@ import re
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from functools import lru_cache
+from typing import NamedTuple
 
 import httpx
 
+from proxy.core.http import Headers
 from proxy.upstream.connection import Connection, DeadConnection
 
 IDLE = 15.0
 """Seconds that an idle connection is kept for the next request."""
 
 _Origin = tuple[str, int]
+"""Host and port."""
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
+class Outgoing(NamedTuple):
+    """A request as it goes over the wire."""
+
+    method: str
+    target: bytes
+    """Of the request line, raw."""
+    headers: Headers
+    body: bytes
+
+
+class Incoming(NamedTuple):
+    """An answer at its headers; `stream` yields the raw bytes as they arrive, and has to be closed."""
+
+    status: int
+    headers: Headers
+    stream: httpx.AsyncByteStream
+    reason: bytes = b""
 
 
 class Http1Transport(httpx.AsyncBaseTransport):
@@ -56,31 +78,32 @@ class Http1Transport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Return the response as soon as its headers are here; its stream yields raw bytes as they arrive."""
-        stream = request.stream
+        stream, url = request.stream, request.url
         body = b"".join(stream) if isinstance(stream, httpx.ByteStream) else await request.aread()
-        data = head_of(request), body
-        url = request.url
-        origin = url.host, url.port or 80
+        target = request.extensions.get("target") or url.raw_path
+        outgoing = Outgoing(request.method, target, request.headers.raw, body)
+        connect = (request.extensions.get("timeout") or {}).get("connect")
+        answer = await self.ask((url.host, url.port or 80), outgoing, connect=connect)
+        extensions = {"reason_phrase": answer.reason}
+        return httpx.Response(answer.status, headers=answer.headers, stream=answer.stream, extensions=extensions)
+
+    async def ask(self, origin: _Origin, outgoing: Outgoing, *, connect: float | None) -> Incoming:
+        """Do the same without httpx's requests and responses; `connect` is in seconds, None waits for ever."""
+        data = head_of(outgoing), outgoing.body
         while True:  # each round uses up one dead idle connection; a fresh one that fails raises
-            connection = self._reusable(origin) or await self._connect(origin, request)
+            connection = self._reusable(origin) or await self._connect(origin, connect)
             try:
-                await connection.ask(data, is_head=request.method == "HEAD")
+                await connection.ask(data, is_head=outgoing.method == "HEAD")
             except DeadConnection:
                 self.on_doubt()
                 continue
-            except httpx.TransportError as error:
+            except httpx.TransportError:
                 self.on_doubt()
-                error.request = request
                 raise
             except BaseException:
                 connection.close()
                 raise
-            return httpx.Response(
-                connection.status,
-                headers=connection.headers,
-                stream=_Body(self, connection, origin, request),
-                extensions={"reason_phrase": connection.reason},
-            )
+            return Incoming(connection.status, connection.headers, _Body(self, connection, origin), connection.reason)
 
     def _reusable(self, origin: _Origin) -> Connection | None:
         idle = self._idle.get(origin)
@@ -92,20 +115,19 @@ class Http1Transport(httpx.AsyncBaseTransport):
             connection.close()
         return None
 
-    async def _connect(self, origin: _Origin, request: httpx.Request) -> Connection:
-        patience = (request.extensions.get("timeout") or {}).get("connect")
+    async def _connect(self, origin: _Origin, patience: float | None) -> Connection:
         connection = Connection(self._lapsed, self._open.discard)
         try:
             async with asyncio.timeout(patience):
                 await asyncio.get_running_loop().create_connection(lambda: connection, *origin)
         except TimeoutError:
             self.on_doubt()
-            raise httpx.ConnectTimeout(f"no connection within {patience} s", request=request) from None
+            raise httpx.ConnectTimeout(f"no connection within {patience} s") from None
         except OSError as error:
             self.on_doubt()
-            raise httpx.ConnectError(error.strerror or str(error), request=request) from error
+            raise httpx.ConnectError(error.strerror or str(error)) from error
         except UnicodeError as error:  # a host name that is none
-            raise httpx.ConnectError(str(error), request=request) from error
+            raise httpx.ConnectError(str(error)) from error
         if not connection.closed:
             self._open.add(connection)
         return connection
@@ -137,13 +159,12 @@ class Http1Transport(httpx.AsyncBaseTransport):
 class _Body(httpx.AsyncByteStream):
     """The raw body, as it arrives. Reading is pulled by the client, so a slow one holds the server back."""
 
-    def __init__(
-        self, transport: Http1Transport, connection: Connection, origin: _Origin, request: httpx.Request
-    ) -> None:
+    __slots__ = ("_connection", "_is_whole", "_origin", "_transport")
+
+    def __init__(self, transport: Http1Transport, connection: Connection, origin: _Origin) -> None:
         self._transport = transport
         self._connection: Connection | None = connection
         self._origin = origin
-        self._request = request
         self._is_whole = False  # its end has been read
 
     def __aiter__(self) -> AsyncIterator[bytes]:
@@ -153,12 +174,11 @@ class _Body(httpx.AsyncByteStream):
         if self._connection is None:
             if self._is_whole:
                 raise StopAsyncIteration
-            raise httpx.ReadError("the answer was closed before its end", request=self._request)
+            raise httpx.ReadError("the answer was closed before its end")
         try:
             chunk = self._connection.arrived() or await self._connection.chunk()
-        except httpx.TransportError as error:
+        except httpx.TransportError:
             self._transport.on_doubt()
-            error.request = self._request
             raise
         if not chunk:
             self._is_whole = True
@@ -172,17 +192,17 @@ class _Body(httpx.AsyncByteStream):
             self._transport.release(connection, self._origin)
 
 
-def head_of(request: httpx.Request) -> bytes:
+def head_of(request: Outgoing) -> bytes:
     """Return a request as it goes over the wire, up to its body.
 
     Raises:
         httpx.LocalProtocolError: its target or a header field would say something else there.
     """
-    target = request.extensions.get("target") or request.url.raw_path
+    target = request.target
     if not target.startswith(b"/"):  # anything else could run together with the authority
         raise httpx.LocalProtocolError(f"the request target {target!r} does not begin with /")
     lines = [b"%s %s HTTP/1.1" % (request.method.encode("ascii"), target)]
-    for name, value in request.headers.raw:
+    for name, value in request.headers:
         if not _is_token(name):
             raise httpx.LocalProtocolError(f"{name!r} is no name of a header field")
         lines.append(name + b": " + value)

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import httpx
 
@@ -19,9 +20,11 @@ from proxy.core.errors import (
 )
 from proxy.core.facts import UpstreamFacts
 from proxy.core.hop import end_to_end
-from proxy.core.http import Exchange, Headers, Request, Response
+from proxy.core.http import Exchange, Headers, Payload, Request, Response
 from proxy.core.stream import ByteStream
 from proxy.upstream.address import Address
+from proxy.upstream.asking import Origin, asker
+from proxy.upstream.http1 import Incoming, Outgoing
 from proxy.wire.sse import is_event_stream
 
 _OURS = frozenset({b"host", b"content-length", b"expect"})
@@ -38,6 +41,17 @@ class Timeouts:
     connect: float | None = 5.0
     first_byte: float | None = 600.0
     idle: float | None = 120.0
+
+
+class _Fields(NamedTuple):
+    """Header fields of ours, which come first in a request, and the names of those that they replace."""
+
+    first: Headers
+    replaced: frozenset[bytes]
+
+    def replacing(self, field: tuple[bytes, bytes]) -> _Fields:
+        """Return them with one more."""
+        return _Fields([*self.first, field], self.replaced | {field[0].lower()})
 
 
 class Upstream:
@@ -59,13 +73,13 @@ class Upstream:
         on_change: Callable[[], None] | None = None,
     ) -> None:
         """`on_change` is called before and after a relayed request that may change the server: one to load weights."""
-        self._transport = transport
+        self._ask = asker(transport, Origin(httpx.URL(address.origin), timeouts.connect))
         self._address = address
         self._timeouts = timeouts
-        self._url = httpx.URL(address.origin)
-        self._host = address.host.encode()
-        self._authorization = b"Bearer " + api_key.encode() if api_key else None
-        self._timeout = {"connect": timeouts.connect}
+        self._relayed = _Fields([(b"Host", address.host.encode())], _OURS)
+        if api_key:
+            self._relayed = self._relayed.replacing((b"Authorization", b"Bearer " + api_key.encode()))
+        self._piped = self._relayed.replacing((b"Accept-Encoding", b"identity"))
         self._on_change = on_change
 
     async def __call__(self, exchange: Exchange) -> Response:
@@ -76,8 +90,11 @@ class Upstream:
         if on_change is not None:
             on_change()
         try:
-            async with asyncio.timeout_at(begin_by):
-                answer = await self._transport.handle_async_request(self._outgoing(exchange))
+            if begin_by is None:  # a timeout that never comes costs a task all the same
+                answer = await self._ask(self._outgoing(exchange))
+            else:
+                async with asyncio.timeout_at(begin_by):
+                    answer = await self._ask(self._outgoing(exchange))
         except TimeoutError:
             raise self.no_first_byte() from None
         except httpx.TransportError as error:
@@ -96,50 +113,41 @@ class Upstream:
             return None
         return asyncio.get_running_loop().time() + self._timeouts.first_byte
 
-    def _outgoing(self, exchange: Exchange) -> httpx.Request:
+    def _outgoing(self, exchange: Exchange) -> Outgoing:
         request = exchange.request
-        also = _OURS
-        headers: Headers = [(b"Host", self._host)]
-        if self._authorization is not None:
-            also |= {b"authorization"}
-            headers.append((b"Authorization", self._authorization))
-        if exchange.route is not None:
-            also |= {b"accept-encoding"}
-            headers.append((b"Accept-Encoding", b"identity"))
-        headers += end_to_end(request.headers, also)
+        ours = self._relayed if exchange.route is None else self._piped
+        headers = ours.first + end_to_end(request.headers, ours.replaced)
         body = request.body.raw
         if body or request.method not in _BODYLESS:
-            headers.append((b"Content-Length", str(len(body)).encode()))
+            headers.append((b"Content-Length", b"%d" % len(body)))
         path = self._address.locate(request.path)
-        return httpx.Request(
-            request.method,
-            self._url,
-            headers=headers,
-            stream=httpx.ByteStream(body),
-            extensions={
-                "timeout": self._timeout,
-                "target": path + b"?" + request.query if request.query else path,
-            },
-        )
+        target = path + b"?" + request.query if request.query else path
+        return Outgoing(request.method, target, headers, body)
 
-    async def _response(self, exchange: Exchange, answer: httpx.Response, begin_by: float | None) -> Response:
-        headers = end_to_end(list(answer.headers.raw))
-        source = answer.stream
-        assert isinstance(source, httpx.AsyncByteStream)
-        if not 200 <= answer.status_code <= 599:  # no client could be told
+    async def _response(self, exchange: Exchange, answer: Incoming, begin_by: float | None) -> Response:
+        status, headers, source = answer.status, end_to_end(answer.headers), answer.stream
+        if not 200 <= status <= 599:  # no client could be told
             await source.aclose()
-            raise UpstreamIncomplete(f"{self._address.url} answered with status {answer.status_code}, which HTTP lacks")
+            raise UpstreamIncomplete(f"{self._address.url} answered with status {status}, which HTTP lacks")
         is_events = is_event_stream(headers)
         document = exchange.request.body.known
-        streamed = is_events or (document is not None and document.get("stream") is True and answer.status_code == 200)
+        streamed = is_events or (document is not None and document.get("stream") is True and status == 200)
+        if exchange.route is not None and not streamed and exchange.request.method != "HEAD":
+            # A plain answer is of no use before its last byte, and one that breaks off can still become a 502 here.
+            return Response(status, headers, Payload(await self._whole(source)))
         chunks = _TimedChunks(self, source, begin_by, self._timeouts.idle) if is_events else _Chunks(self, source)
         stream = ByteStream(chunks, source.aclose)
         exchange.owns(stream)
-        response = Response(answer.status_code, headers, stream)
-        if exchange.route is not None and not streamed and exchange.request.method != "HEAD":
-            # A plain answer is of no use before its last byte, and one that breaks off can still become a 502 here.
-            await response.read()
-        return response
+        return Response(status, headers, stream)
+
+    async def _whole(self, source: httpx.AsyncByteStream) -> bytes:
+        try:
+            chunks = [chunk async for chunk in source]
+        except httpx.TransportError as error:
+            raise self.explained(error) from error
+        finally:
+            await source.aclose()
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     def explained(self, error: httpx.TransportError) -> ProxyError:
         """Return our error for one of the transport."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 from proxy.core.document import FloatLiteral, encode
 from proxy.core.http import Headers
+
+_NAME = itemgetter(0)
 
 KEY_VERSION = b"1"
 """Part of every key; raised whenever the canonical form changes, so that old entries can never answer new requests."""
@@ -86,13 +89,14 @@ def _plain_number(value: float) -> float | int | FloatLiteral:
 
 def digest(parts: Sequence[bytes]) -> bytes:
     """Return the SHA-256 over `parts`, each with its length before it, so that no two lists of parts run together."""
-    return hashlib.sha256(
-        b"".join([piece for part in parts for piece in (len(part).to_bytes(8, "big"), part)])
-    ).digest()
+    return hashlib.sha256(_with_lengths(parts)).digest()
 
 
-@dataclass(frozen=True, slots=True)
-class KeyInput:
+def _with_lengths(parts: Sequence[bytes]) -> bytes:
+    return b"".join([piece for part in parts for piece in (len(part).to_bytes(8, "big"), part)])
+
+
+class KeyInput(NamedTuple):
     """What a key is made of beside the body."""
 
     identity: str
@@ -104,12 +108,25 @@ class KeyInput:
 
 def cache_key(of: KeyInput, body: bytes, key_headers: Sequence[bytes] = KEY_HEADERS) -> bytes:
     """Return the 32-byte key of a request whose body has the canonical form `body`."""
-    named = [(name.lower(), value) for name, value in of.headers if name.lower() in key_headers]
-    named.sort(key=lambda item: item[0])  # the values of one name keep their order
-    parts = [KEY_VERSION, of.identity.encode(), of.method.encode(), of.path, of.query, str(len(named)).encode()]
+    beside = _beside(of.identity, of.method, of.path, of.query, tuple(key_fields(of.headers, key_headers)))
+    return hashlib.sha256(b"".join((beside, len(body).to_bytes(8, "big"), body))).digest()
+
+
+def key_fields(headers: Headers, key_headers: Collection[bytes]) -> Headers:
+    """Return the fields of these names, sorted by them; the values of one name keep their order."""
+    named = [(lower, value) for name, value in headers if (lower := name.lower()) in key_headers]
+    if len(named) > 1:
+        named.sort(key=_NAME)
+    return named
+
+
+@lru_cache(maxsize=1024)  # of all requests of a run it is the same
+def _beside(identity: str, method: str, path: bytes, query: bytes, named: tuple[tuple[bytes, bytes], ...]) -> bytes:
+    """Return what is hashed before a body's length; no secret is in it."""
+    parts = [KEY_VERSION, identity.encode(), method.encode(), path, query, str(len(named)).encode()]
     for name, value in named:
         parts += [name, value]
-    return digest([*parts, body])
+    return _with_lengths(parts)
 
 
 def prompt_hash(document: Mapping[str, Any]) -> bytes:

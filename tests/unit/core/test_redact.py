@@ -1,4 +1,6 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from proxy.core.redact import REDACTED, Redactor, without_secrets
 
@@ -113,3 +115,21 @@ def test_a_configuration_shows_options_and_no_secrets():
             }
         ],
     }
+
+
+_WORDS = st.sampled_from(
+    ["ok", "https://user:pw@host/?api_key=1", "https://host/v1", f"key {SECRET}", "s3://a b", "api_key", "headers", ""]
+)
+_VALUES = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), _WORDS, st.lists(_WORDS))
+_NAMES = st.sampled_from(["status", "token", "headers", "path", "api_key", "reason", "authorization"])
+
+
+@given(st.dictionaries(_NAMES, st.one_of(_VALUES, st.dictionaries(_NAMES, _VALUES))), st.booleans())
+def test_what_is_harmless_stays_as_it_is(fields, knows):
+    redactor = Redactor([SECRET] if knows else [])
+    assert not redactor.harmless(fields) or redactor.document(fields) == fields
+
+
+@pytest.mark.parametrize("fields", [{"status": 200, "cache": None, "ms": 1.5, "path": "/v1/models"}, {}])
+def test_plain_fields_are_harmless(fields):
+    assert Redactor([SECRET]).harmless(fields)
