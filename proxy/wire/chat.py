@@ -8,21 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from proxy.wire import choices
 from proxy.wire.answer import Answer
 from proxy.wire.fold_choices import Form
+from proxy.wire.skim import is_text
 from proxy.wire.sse import DONE
 
 
-def plain_is_complete(answer: Mapping[str, Any], request: Mapping[str, Any], form: Form) -> bool:
-    """Return whether every choice of a plain answer of the route that has this form finished."""
-    return choices.plain(answer, request, form)
-
-
-def stream_is_complete(answer: Answer, request: Mapping[str, Any], form: Form) -> bool:
-    """Return whether every choice finished, every chunk is an object, and `[DONE]` came last."""
-    events = answer.stream.events
-    if not events or events[-1].data != DONE:
+def is_complete(answer: Answer, request: Mapping[str, Any], form: Form) -> bool:
+    """Return whether every choice finished on the route that has this form, and `[DONE]` came last in a stream."""
+    if answer.streamed and answer.data[-1:] != [DONE]:
         return False
-    chunks = answer.objects
-    return len(chunks) == len(events) - 1 and choices.streamed(chunks, request, form)
+    told = answer.told(form)
+    return told.documents > 0 and told.complete(request) and is_text(answer.body)

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from operator import itemgetter
 from typing import Any
 
 from proxy.wire import chat, lists, messages, responses, routes, sse
 from proxy.wire.answer import Answer
-from proxy.wire.fold_choices import CHAT, COMPLETIONS
-
-_NAME = itemgetter(0)
+from proxy.wire.fold import CHUNKED
 
 _PLAIN: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any]], bool]] = {
-    routes.CHAT: partial(chat.plain_is_complete, form=CHAT),
-    routes.COMPLETIONS: partial(chat.plain_is_complete, form=COMPLETIONS),
     routes.RESPONSES: responses.plain_is_complete,
     routes.MESSAGES: messages.plain_is_complete,
     routes.EMBEDDINGS: lists.embeddings_are_complete,
@@ -23,10 +17,6 @@ _PLAIN: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any]], bool]] = {
     routes.SCORE: lists.score_is_complete,
     routes.TOKENIZE: lists.tokens_are_complete,
     routes.DETOKENIZE: lists.text_is_complete,
-}
-_CHUNKED: dict[str, Callable[[Answer, Mapping[str, Any]], bool]] = {
-    routes.CHAT: partial(chat.stream_is_complete, form=CHAT),
-    routes.COMPLETIONS: partial(chat.stream_is_complete, form=COMPLETIONS),
 }
 _STREAMED: dict[str, Callable[[Sequence[sse.Event], Mapping[str, Any]], bool]] = {
     routes.RESPONSES: responses.stream_is_complete,
@@ -48,12 +38,12 @@ def is_complete(route: str, request: Mapping[str, Any], body: bytes, *, streamed
 
 def completes(route: str, request: Mapping[str, Any], answer: Answer) -> bool:
     """Return the same of an answer that others look into, too."""
+    if answer.streamed and answer.is_broken:
+        return False
+    if route in CHUNKED:
+        return chat.is_complete(answer, request, CHUNKED[route])
     if answer.streamed:
-        events, cut = answer.stream
-        if cut or "error" in map(_NAME, events):
-            return False
-        if route in _CHUNKED:
-            return _CHUNKED[route](answer, request)
+        events = answer.stream.events
         return route in _STREAMED and _STREAMED[route](events, request)
     [document] = answer.parsed
     return isinstance(document, dict) and document.get("error") is None and _PLAIN[route](document, request)

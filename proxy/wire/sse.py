@@ -109,12 +109,19 @@ class Body(NamedTuple):
     """Whether it ended inside an event."""
 
 
+def only_data(body: bytes) -> list[bytes] | None:
+    """Return the data of each event of a complete stream, None where it is not made of one data line for each."""
+    if not body.startswith(_FIELD) or not body.endswith(b"\n\n") or b"\r" in body:
+        return None
+    found = body[len(_FIELD) : -2].split(b"\n\n" + _FIELD)
+    return found if body.count(b"\n") == 2 * len(found) else None
+
+
 def split(body: bytes) -> Body:
     """Return every event of a complete stream."""
-    if body.startswith(_FIELD) and body.endswith(b"\n\n") and b"\r" not in body:
-        blocks = body[len(_FIELD) : -2].split(b"\n\n" + _FIELD)
-        if body.count(b"\n") == 2 * len(blocks):  # no other lines, as in nearly every stream
-            return Body([Event("", data) for data in blocks], cut=False)
+    data = only_data(body)
+    if data is not None:  # as in nearly every stream
+        return Body([Event("", each) for each in data], cut=False)
     parser = Parser()
     return Body(parser.feed(body), parser.pending)
 

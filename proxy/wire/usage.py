@@ -6,8 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from proxy.core.document import MAX_INT64
 from proxy.wire import routes
 from proxy.wire.answer import Answer
+from proxy.wire.choices import Told
+from proxy.wire.fold import CHUNKED
 
 
 @dataclass(slots=True)
@@ -33,27 +36,38 @@ def counted(route: str, body: bytes, *, streamed: bool) -> Counted | None:
 
 def numbers(route: str, answer: Answer) -> Counted | None:
     """Return the same of an answer that others look into, too."""
-    documents = answer.objects
-    if not documents:
+    found = _of_choices(answer.told(CHUNKED[route])) if route in CHUNKED else _of_documents(route, answer.objects)
+    if found is None or found.total_tokens is not None:
+        return found
+    if found.prompt_tokens is not None and found.completion_tokens is not None:
+        found.total_tokens = found.prompt_tokens + found.completion_tokens
+    return found
+
+
+def _of_choices(told: Told) -> Counted | None:
+    if told.failed or not told.documents:
+        return None
+    found = Counted(finish_reasons=told.ends, tool_calls=len(told.calls), function_calls=told.function_calls)
+    found.model = told.model if type(told.model) is str else None
+    for usage in told.usages:
+        if type(usage) is dict:
+            _count_usage(found, usage)
+    return found
+
+
+def _of_documents(route: str, documents: list[dict[str, Any]]) -> Counted | None:
+    if not documents or any(document.get("error") is not None for document in documents):
         return None
     found = Counted()
-    calls: set[Any] = set()
     for document in documents:
-        if document.get("error") is not None:
-            return None
         _count_part(found, document)
         nested = document.get("response") or document.get("message")  # events of responses and messages wrap theirs
         if isinstance(nested, dict):
             _count_part(found, nested)
-        if route in {routes.CHAT, routes.COMPLETIONS}:
-            _count_choices(found, document, calls)
     if route == routes.RESPONSES:
         _count_response(found, documents)
     elif route == routes.MESSAGES:
         _count_message(found, documents)
-    found.tool_calls += len(calls)
-    if found.total_tokens is None and found.prompt_tokens is not None and found.completion_tokens is not None:
-        found.total_tokens = found.prompt_tokens + found.completion_tokens
     return found
 
 
@@ -75,24 +89,8 @@ def _count_usage(found: Counted, usage: dict[str, Any]) -> None:
         "reasoning_tokens": details.get("reasoning_tokens") if isinstance(details, dict) else None,
     }
     for name, value in told.items():
-        if type(value) is int:
+        if type(value) is int and value <= MAX_INT64:
             setattr(found, name, value)
-
-
-def _count_choices(found: Counted, document: Mapping[str, Any], calls: set[Any]) -> None:
-    choices = document.get("choices")
-    for choice in choices if type(choices) is list else ():
-        if type(choice) is not dict:
-            continue
-        reason = choice.get("finish_reason")
-        if isinstance(reason, str):
-            found.finish_reasons.append(reason)
-        said = choice.get("message") or choice.get("delta")
-        if isinstance(said, dict) and ("tool_calls" in said or "function_call" in said):
-            for position, call in enumerate(_objects(said.get("tool_calls"))):
-                calls.add((choice.get("index"), call.get("index", position)))
-            function = said.get("function_call")
-            found.function_calls += isinstance(function, dict) and "name" in function
 
 
 def _count_response(found: Counted, documents: list[dict[str, Any]]) -> None:

@@ -3,6 +3,7 @@ import json
 import pytest
 
 from proxy.wire.answer import Answer, Shared
+from proxy.wire.fold_choices import CHAT, COMPLETIONS
 from proxy.wire.sse import Event, Parser, split
 
 
@@ -22,6 +23,18 @@ def test_it_is_parsed_once_for_all():
     assert first.parsed is first.parsed
     assert shared.answer(body, streamed=True) is not first
     assert shared.answer(b"{}", streamed=False).objects == [{}]
+
+
+def test_what_it_tells_of_its_choices_is_told_once_for_each_form():
+    answer = Answer(b'data: {"choices": [{"text": "x"}]}\n\ndata: [DONE]\n\n', streamed=True)
+    assert answer.told(CHAT) is answer.told(CHAT)
+    assert (answer.told(CHAT).said, answer.told(COMPLETIONS).said, answer.told(CHAT).sound) == (set(), {0}, True)
+
+
+@pytest.mark.parametrize("end", [b"", b"data: 1", b"event: error\ndata: 1\n\n"])
+def test_a_stream_that_was_cut_or_has_an_error_is_broken(end):
+    answer = Answer(b"data: 0\n\n" + end, streamed=True)
+    assert (answer.is_broken, answer.data[:1]) == (bool(end), [b"0"])
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,10 @@
+import json
+
 import pytest
 
 from proxy.wire import choices
 from proxy.wire.fold_choices import COMPLETIONS
+from proxy.wire.skim import document
 
 
 def choice(reason, **more):
@@ -9,11 +12,15 @@ def choice(reason, **more):
 
 
 def plain(*listed, **request):
-    return choices.plain({"choices": list(listed)}, request, COMPLETIONS)
+    return told({"choices": list(listed)}, streamed=False).complete(request)
 
 
 def streamed(*listed):
-    return choices.streamed([{"choices": [item]} for item in listed], {}, COMPLETIONS)
+    return told(*({"choices": [item]} for item in listed), streamed=True).complete({})
+
+
+def told(*documents, streamed):
+    return choices.told((document(json.dumps(item).encode()) for item in documents), COMPLETIONS, streamed=streamed)
 
 
 @pytest.mark.parametrize(
@@ -64,8 +71,29 @@ def test_a_reason_may_be_followed_by_chunks_without_one_but_never_take_back_a_ba
     assert not streamed(bad, stop)
 
 
-def test_results_of_a_filter_are_read_however_deep_they_are():
-    results: object = {"filtered": True}
-    for _ in range(5000):
-        results = [results]
-    assert not plain(choice("stop", content_filter_results=results))
+@pytest.mark.parametrize("depth", [1, 900, 5000])  # the last is more than any JSON codec reads
+def test_results_of_a_filter_are_read_however_deep_they_are(depth):
+    deep = b"[" * depth + b'{"filtered": true}' + b"]" * depth
+    answer = b'{"choices": [{"text": "x", "finish_reason": "stop", "content_filter_results": ' + deep + b"}]}"
+    passed, filtered = document(answer.replace(b"true", b"false")), document(answer)
+    assert choices.told([passed], COMPLETIONS, streamed=False).complete({}) is (depth < 5000)
+    assert not choices.told([filtered], COMPLETIONS, streamed=False).complete({})
+
+
+def test_two_choices_for_one_place_are_no_plain_answer():
+    assert not plain(choice(None, index=0), choice("stop", index=0))
+    assert not plain(choice("stop", index=0), choice("stop", index=0))
+    assert streamed(choice(None, index=0), choice("stop", index=0))
+
+
+def test_what_is_said_beside_the_choices():
+    found = told({"model": "m", "usage": {"a": 1}}, {"object": "error"}, {"usage": 5}, streamed=True)
+    assert (found.model, found.usages, found.failed, found.sound, found.documents) == (
+        "m",
+        [{"a": 1}, 5],
+        True,
+        True,
+        3,
+    )
+    assert not told({"choices": [{"index": [1]}]}, streamed=True).sound
+    assert not choices.told([None], COMPLETIONS, streamed=True).sound

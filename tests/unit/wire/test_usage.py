@@ -99,3 +99,13 @@ def test_an_answer_without_a_status_has_no_end():
     found = counted("responses", b'{"output": []}', streamed=False)
     assert found is not None
     assert found.finish_reasons == []
+
+
+def test_a_number_that_no_database_holds_is_none():
+    found = counted("chat", b'{"usage": {"prompt_tokens": 9223372036854775808, "total_tokens": 1}}', streamed=False)
+    assert found is not None
+    assert (found.prompt_tokens, found.total_tokens) == (None, 1)
+
+
+def test_the_numbers_of_an_error_are_none():
+    assert counted("messages", events({"usage": {"input_tokens": 1}}, {"error": {}}), streamed=True) is None
