@@ -77,6 +77,13 @@ class Killable:
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
+    def stop(self) -> None:
+        """Ask it to end, and return when it has."""
+        process, self._process = self._process, None
+        assert process is not None
+        process.terminate()
+        process.wait(60)
+
     def _is_live(self) -> bool:
         assert self._process is not None
         assert self._process.poll() is None, self.log.read_text()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -19,7 +20,7 @@ from proxy.core.hop import HOP_BY_HOP
 from proxy.core.http import Exchange, Headers, Response, get_header
 from proxy.core.redact import Redactor, is_secret_option, secret_fields
 from proxy.core.stream import Outcome
-from proxy.store.base import DEFAULT_RUN, CacheStore, EntryKey, Lease, StoredResponse
+from proxy.store.base import DEFAULT_RUN, Asker, CacheStore, Candidate, EntryKey, Lease, StoredResponse
 from proxy.wire.answer import Shared
 from proxy.wire.complete import completes
 from proxy.wire.done import with_done
@@ -144,28 +145,33 @@ class Witness(NamedTuple):
     headers: Headers
     model: str | None
 
+    @property
+    def asker(self) -> Asker:
+        """What stands for them where nothing secret may stand."""
+        told = [name + b":" + value for name, value in credentials(self.headers)]
+        return Asker(self.model, hashlib.sha256(b"\n".join(told)).hexdigest()[:16] if told else "")
+
 
 @dataclass(slots=True, eq=False)
 class _Waiting:
     """An answer that waits for its confirmation."""
 
-    at: EntryKey
-    response: StoredResponse
+    held: Candidate
     witness: Witness
-    lease: Lease | None
-    used: bool
-    replace: bool
-    size: int
-    """Bytes, about."""
     decided: asyncio.Event | None = None
     """Where somebody waits for it."""
-    kept: bool = False
+
+    @property
+    def kept(self) -> bool:
+        """Whether it was confirmed."""
+        return bool(self.held.kept)
 
 
 class Keeper:
     """Puts answers into the store.
 
     One whose model server changed meanwhile is dropped, and so is one that finds too many waiting; both are counted.
+    What waits is on the disk too, so that whoever comes after a kill can decide on it.
     """
 
     def __init__(self, store: CacheStore, identities: Identities) -> None:
@@ -189,14 +195,18 @@ class Keeper:
         replace: bool = False,
     ) -> None:
         """Keep an answer, at once or when it is confirmed; with a lease, the sample is settled in the same step."""
-        item = _Waiting(at, response, witness, lease, used, replace, len(response.body) + len(response.request))
         if witness.identity.server == NAMESPACE:
-            self._put(item)
+            self._put(Candidate(at, response, lease=lease, used=used, replaces=replace))
             return
-        if self._bytes + item.size > BACKLOG:
-            self._drop(item, "answers_crowded_out")
+        held = Candidate(at, response, witness.asker, lease, used, replace)
+        if self._bytes + held.size > BACKLOG:
+            self._store.lost("answers_crowded_out")
+            if lease is not None:
+                self._store.settle(lease, used=False)  # its place is the next one's, so that a replay has no gap
             return
-        self._bytes += item.size
+        item = _Waiting(held, witness)
+        self._store.hold(held)
+        self._bytes += held.size
         if at.sample is not None:
             self._waiting.setdefault(at, item)
         if replace:
@@ -205,6 +215,18 @@ class Keeper:
         self._wake.set()
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._confirm_for_ever())
+
+    async def adopt(self, witness: Witness) -> None:
+        """Decide on what a process that is gone had not decided on, for who would be answered now.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
+        if witness.identity.server == NAMESPACE or witness.asker not in self._store.left:
+            return
+        self._identities.hurry()  # a client waits for it
+        if await self._identities.confirmed(witness.identity, witness.headers, witness.model):
+            await self._store.adopt(witness.asker, witness.identity.name, self._identities.knows)
 
     async def replaced(self, at: EntryKey) -> None:
         """Wait while it is not decided whether what is stored there is replaced."""
@@ -218,7 +240,7 @@ class Keeper:
         if item is None:
             return None
         await self._decided(item)
-        return item.response if item.kept else None
+        return item.held.response if item.kept else None
 
     async def _decided(self, item: _Waiting) -> None:
         self._identities.hurry()  # a client waits for it
@@ -237,7 +259,7 @@ class Keeper:
                 await self._confirm_all()
         except TimeoutError:
             for item in self._queue:
-                self._decide(item, kept=False)
+                self._forget(item)  # it is on the disk, for who comes after this
             self._queue.clear()
 
     async def _confirm_for_ever(self) -> None:
@@ -260,31 +282,33 @@ class Keeper:
                 logger.warning("%d answers are not stored: another model server may have given them", len(batch))
 
     def _decide(self, item: _Waiting, *, kept: bool) -> None:
-        item.kept = kept
-        self._bytes -= item.size
+        self._store.decide(item.held, kept=kept)
         if kept:
-            self._put(item)
+            self._count(item.held)
         else:
-            self._drop(item, "answers_unconfirmed")
-        if self._waiting.get(item.at) is item:
-            del self._waiting[item.at]
-        if self._replacing.get(item.at[:3]) is item:
-            del self._replacing[item.at[:3]]
+            self._store.lost("answers_unconfirmed")
+        self._forget(item)
+
+    def _forget(self, item: _Waiting) -> None:
+        at = item.held.at
+        self._bytes -= item.held.size
+        if self._waiting.get(at) is item:
+            del self._waiting[at]
+        if self._replacing.get(at[:3]) is item:
+            del self._replacing[at[:3]]
         if item.decided is not None:
             item.decided.set()
 
-    def _drop(self, item: _Waiting, reason: str) -> None:
-        self._store.lost(reason)
-        if item.lease is not None:
-            self._store.settle(item.lease, used=False)  # its place is the next one's, so that a replay has no gap
-
-    def _put(self, item: _Waiting) -> None:
-        if item.lease is None:
-            self._store.put(item.at, item.response, replace=item.replace)
+    def _put(self, it: Candidate) -> None:
+        if it.lease is None:
+            self._store.put(it.at, it.response, replace=it.replaces)
         else:
-            self._store.settle(item.lease, used=item.used, answer=(item.at, item.response), replace=item.replace)
-        if item.at.sample is not None:
-            self._store.count(item.response.run, item.at, served=False)
+            self._store.settle(it.lease, used=it.used, answer=(it.at, it.response), replace=it.replaces)
+        self._count(it)
+
+    def _count(self, it: Candidate) -> None:
+        if it.at.sample is not None:
+            self._store.count(it.response.run, it.at, served=False)
 
 
 def _same(one: Witness, other: Witness, told: Headers) -> bool:

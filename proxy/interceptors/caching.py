@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ from pydantic import Field, NonNegativeInt, field_validator, model_validator
 
 from proxy.cache.asked import Asked
 from proxy.cache.flights import Flights
-from proxy.cache.keeping import Keeper
+from proxy.cache.keeping import Keeper, Witness
 from proxy.cache.lookup import OTHER_SHAPE, Lookup
 from proxy.cache.place import NotCacheable, Place, Rules, place_of
 from proxy.cache.pooling import Pooling
@@ -23,9 +24,11 @@ from proxy.core.http import Exchange, Response
 from proxy.core.pipeline import Interceptor, Layer, Next
 from proxy.core.redact import SECRET_NAME
 from proxy.interceptors.base import Config, Plugin, Services
-from proxy.store.base import DEFAULT_RUN, LOSSY_SHAPES, RunState
+from proxy.store.base import DEFAULT_RUN, LOSSY_SHAPES, RunState, StoreError
 from proxy.wire.identity import Identity
 from proxy.wire.key import KEY_HEADERS
+
+logger = logging.getLogger("evalside")
 
 Mode = Literal["on", "off", "read", "write", "refresh", "replay", "verify"]
 
@@ -158,6 +161,8 @@ class Caching:
         if identity is None and not replays:
             exchange.put(CacheFacts("miss", reason=_UNKNOWN_SERVER))
             return await _uncached(exchange, call_next)
+        if identity is not None and self._store.left:
+            await self._adopt(identity, exchange, place)
         names = [] if identity is None else [identity.name]
         if replays:  # the server may have been restarted since, or be gone
             recorded = await self._store.identities(run)
@@ -171,6 +176,13 @@ class Caching:
             facts = exchange.get(CacheFacts)
             if facts is not None and facts.reason == OTHER_SHAPE:
                 self._log.observe(exchange.run, {LOSSY_SHAPES: 1})
+
+    async def _adopt(self, identity: Identity, exchange: Exchange, place: Place) -> None:
+        """Decide on what a sidecar left that was killed: before it is looked for, or asked for again."""
+        try:
+            await self._keeper.adopt(Witness(identity, exchange.request.headers, place.model))
+        except StoreError as error:
+            logger.warning("answers of a sidecar that is gone wait to be confirmed: %s", error)
 
     async def _identity(self, exchange: Exchange, place: Place, state: RunState, *, note: bool) -> Identity | None:
         """Return which model server would answer now, and note it with the run."""

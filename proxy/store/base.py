@@ -77,6 +77,18 @@ class StoredResponse:
     """Eight bytes of a hash of what was asked, without how: entries that share them are neighbors."""
 
 
+class Asker(NamedTuple):
+    """Who may see again the model server that gave an answer."""
+
+    model: str | None
+    """That was asked for."""
+    client: str
+    """Hash of the credentials, empty where there are none; no key is kept."""
+
+
+NOBODY = Asker(None, "")
+
+
 @dataclass(slots=True)
 class ExchangeRecord:
     """One row of the exchange log."""
@@ -210,6 +222,32 @@ class Lease:
         return self.pools[0]
 
 
+@dataclass(slots=True, eq=False)
+class Candidate:
+    """An answer that becomes an entry, or does not: that may be known only after a client has it."""
+
+    at: EntryKey
+    response: StoredResponse
+    """Its source names the model server."""
+    asker: Asker = NOBODY
+    """Who can say whether it is to be kept."""
+    lease: Lease | None = None
+    """Of its sample, which is held as long as nothing is decided."""
+    used: bool = True
+    """Whether the client had the sample."""
+    replaces: bool = False
+    """Whether it takes the place of what is there."""
+    kept: bool | None = None
+    """What was decided; None as long as nothing is."""
+    name: str | None = None
+    """Of its row, where it was written before that; empty where it was not."""
+
+    @property
+    def size(self) -> int:
+        """Bytes, about."""
+        return len(self.response.body) + len(self.response.request)
+
+
 class RunStore(Protocol):
     """Runs, and the samples that they use up."""
 
@@ -296,6 +334,23 @@ class CacheStore(ResponseStore, RunStore, Protocol):
 
     def lost(self, name: str, /) -> None:
         """Count one of `LOSSES` that happened before the store."""
+
+    def hold(self, it: Candidate, /) -> None:
+        """Have an answer on the disk though it is not decided yet whether it is kept: a kill does not cost it."""
+
+    def decide(self, it: Candidate, /, *, kept: bool) -> None:
+        """Keep an answer that is held, or drop it, and end its lease in the same step."""
+
+    @property
+    def left(self) -> Collection[Asker]:
+        """Who can decide on answers that a process left undecided that is gone; of most stores nobody."""
+
+    async def adopt(self, asker: Asker, identity: str, knows: Callable[[str], bool], /) -> None:
+        """Decide on these: keep what this model server gave, and drop what another gave that `knows` says was here.
+
+        Raises:
+            StoreError: it could not be written.
+        """
 
 
 class ExchangeLog(Protocol):

@@ -9,6 +9,8 @@ from collections.abc import Callable, Collection, Mapping
 from proxy.store import changes, memories, queries, samples, statistics
 from proxy.store.base import (
     DEFAULT_RUN,
+    Asker,
+    Candidate,
     ChangeKind,
     EntryKey,
     ExchangeRecord,
@@ -20,6 +22,7 @@ from proxy.store.base import (
 )
 from proxy.store.rows import read_response, write_response
 from proxy.store.schema import migrate
+from proxy.store.unconfirmed import finish
 
 
 class MemoryStore:
@@ -86,9 +89,26 @@ class MemoryStore:
         replace: bool = False,
     ) -> None:
         """End a lease and keep its answer."""
-        held = samples.settle(self._db, lease, used=used) or not lease.holder
-        if answer is not None and held:
-            write_response(self._db, *answer, replace=replace)
+        if answer is None:
+            samples.settle(self._db, lease, used=used)
+        else:
+            finish(self._db, Candidate(*answer, lease=lease, used=used, replaces=replace, kept=True))
+
+    def hold(self, it: Candidate, /) -> None:
+        """Do nothing: there is no disk that it could be on."""
+
+    def decide(self, it: Candidate, /, *, kept: bool) -> None:
+        """Keep an answer that is held, or drop it."""
+        it.kept = kept
+        finish(self._db, it)
+
+    @property
+    def left(self) -> Collection[Asker]:
+        """Nobody: no process was here before."""
+        return ()
+
+    async def adopt(self, asker: Asker, identity: str, knows: Callable[[str], bool], /) -> None:
+        """Do nothing."""
 
     def count(self, run: str, at: EntryKey, /, *, served: bool) -> None:
         """Count that the run used an answer."""

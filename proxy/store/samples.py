@@ -202,15 +202,23 @@ def _held(lease: Lease) -> tuple[str, bytes, int, str]:
     return lease.of.run, lease.of.received.encode() + lease.of.key, lease.sample, lease.holder
 
 
-def count(connection: sqlite3.Connection, run: str, at: tuple[bytes, str, int], *, asked: int, served: int) -> None:
-    """Add to how often the run's current pass asked for an answer, and was served it from the cache."""
+def count(
+    connection: sqlite3.Connection,
+    run: str,
+    at: tuple[bytes, str, int],
+    *,
+    asked: int,
+    served: int,
+    number: int | None = None,
+) -> None:
+    """Add to how often a pass of the run, the current one by default, asked for an answer, and was served it."""
     if run != DEFAULT_RUN:
         connection.execute(_CREATE, (run, time.time()))
     connection.execute(
         'INSERT INTO uses (run, "pass", key, pool, sample, asked, served) VALUES (?, ?, ?, ?, ?, ?, ?)'
         ' ON CONFLICT (run, "pass", key, pool, sample)'
         " DO UPDATE SET asked = asked + excluded.asked, served = served + excluded.served",
-        (run, run_state(connection, run).number, *at, asked, served),
+        (run, run_state(connection, run).number if number is None else number, *at, asked, served),
     )
 
 
@@ -225,9 +233,9 @@ def delete_run(connection: sqlite3.Connection, name: str) -> int:
         raise ValueError(
             f"run '{heir[0]}' was made from run '{name}' and replays its samples; delete '{heir[0]}' first"
         )
-    gone = connection.execute(
-        "DELETE FROM responses WHERE pool = ? OR (pool >= ? AND pool < ?)", (name, name + "/", name + "0")
-    ).rowcount
+    in_pools = "WHERE pool = ? OR (pool >= ? AND pool < ?)", (name, name + "/", name + "0")
+    gone = connection.execute(f"DELETE FROM responses {in_pools[0]}", in_pools[1]).rowcount
+    connection.execute(f"DELETE FROM unconfirmed {in_pools[0]}", in_pools[1])
     for table in _OF_A_RUN:
         connection.execute(f"DELETE FROM {table} WHERE run = ?", (name,))
     return gone

@@ -157,6 +157,42 @@ def m003_ledger_statistics_and_memory(db: Database) -> None:
     db.table("memory").create_index(["at"])
 
 
+@migrations()
+def m004_unconfirmed_answers(db: Database) -> None:
+    """Answers that are no entries yet, with what it takes to make them ones in another process."""
+    db.table("unconfirmed").create(
+        {
+            "name": str,
+            "key": bytes,
+            "pool": str,
+            "sample": int,
+            "shape": str,
+            "route": str,
+            "status": int,
+            "upstream_ms": float,
+            "created_at": float,
+            "size": int,
+            "headers": bytes,
+            "request": bytes,
+            "body": bytes,
+            "run": str,
+            "pass": int,
+            "identity": str,
+            "asked": str,
+            "prompt": bytes,
+            "model": str,
+            "client": str,
+            "received": str,
+            "holder": str,
+            "used": int,
+            "replaces": int,
+        },
+        pk="name",
+        not_null={"key", "pool", "shape", "created_at", "size", "run", "identity", "client", "used", "replaces"},
+    )
+    db.table("unconfirmed").create_index(["holder"])
+
+
 def refuse_unknown(connection: sqlite3.Connection, path: str) -> None:
     """Read, and only read, whether this version may work on the database.
 

@@ -14,6 +14,8 @@ from typing import NamedTuple, TypeVar
 from proxy.store import changes, memories, queries, samples, statistics
 from proxy.store.base import (
     DEFAULT_RUN,
+    Asker,
+    Candidate,
     ChangeKind,
     EntryKey,
     ExchangeRecord,
@@ -29,9 +31,10 @@ from proxy.store.exchange_rows import write_exchange
 from proxy.store.front import Front
 from proxy.store.location import folder_lock, prepare_file
 from proxy.store.retention import Retention, enforce
-from proxy.store.rows import drop_damaged, read_response, write_response
+from proxy.store.rows import drop_damaged, read_response
 from proxy.store.schema import migrate, refuse_unknown
 from proxy.store.tally import Tally
+from proxy.store.unconfirmed import Unconfirmed, finish, free_lease
 from proxy.store.workers import Worker, free
 from proxy.store.writer import Job, Writer
 
@@ -50,13 +53,6 @@ class _Use(NamedTuple):
     served: bool
 
 
-class _Unwritten(NamedTuple):
-    """An answer on its way to the database."""
-
-    response: StoredResponse
-    replaces: bool
-
-
 class SqliteStore:
     """A `ResponseStore`, a `RunStore` and an `ExchangeLog` in one file.
 
@@ -70,9 +66,10 @@ class SqliteStore:
 
     def __init__(self, path: Path, retention: Retention = Retention()) -> None:  # noqa: B008 - frozen
         self.path = path
-        self._unwritten: dict[EntryKey, _Unwritten] = {}
-        self._replacing: dict[tuple[bytes, str, int | None], _Unwritten] = {}  # what hides the rows of its place
+        self._unwritten: dict[EntryKey, Candidate] = {}
+        self._replacing: dict[tuple[bytes, str, int | None], Candidate] = {}  # what hides the rows of its place
         self._worker = Worker(path)
+        self._undecided = Unconfirmed(self._worker)
         self._retention = retention
         self._bounds = Bounds()
         self._leases = 0
@@ -91,6 +88,9 @@ class SqliteStore:
                 connection.execute("PRAGMA journal_mode = WAL")
                 migrate(connection)
             self._worker.open()
+            with closing(self._connect()) as connection:
+                self._worker.bury(connection)
+                self._undecided.look(connection)
             self._reader = self._connect()
             self._reader.execute("PRAGMA query_only = 1")
             self._front = Front(self._reader)
@@ -183,7 +183,7 @@ class SqliteStore:
 
     def put(self, at: EntryKey, response: StoredResponse, /, *, replace: bool = False) -> None:
         """Keep an answer; what is there already stays, unless it is to be replaced."""
-        self._submit(at, _Unwritten(response, replace), lambda db: write_response(db, at, response, replace=replace))
+        self._keep(Candidate(at, response, replaces=replace, kept=True))
 
     async def run(self, name: str, /) -> RunState:
         """Return the run's state; one that is not there, or cannot be read (counted), is as new."""
@@ -244,21 +244,39 @@ class SqliteStore:
         replace: bool = False,
     ) -> None:
         """End a lease and keep its answer, in one transaction. Who takes next finds it free if it was not used."""
-
-        def write(connection: sqlite3.Connection) -> None:
-            held = samples.settle(connection, lease, used=used) or not lease.holder
-            if answer is not None and held:  # else the pass or the run that it was for has ended
-                write_response(connection, *answer, replace=replace)
-
         if answer is None:
-            self._note(write)
+            self._note(lambda db: samples.settle(db, lease, used=used))
         else:
-            at, response = answer
-            # Where the answer is lost, its sample is the next one's.
-            owed = partial(samples.settle, lease=lease, used=False)
-            self._submit(at, _Unwritten(response, replace), write, owed)
+            self._keep(Candidate(*answer, lease=lease, used=used, replaces=replace, kept=True))
         if not used:
             self._writer.hurry_up()
+
+    def hold(self, it: Candidate, /) -> None:
+        """Have an answer on the disk, also where it is not decided yet whether it is kept."""
+        self._submit(it, self._undecided.write, lambda: bool(it.name))
+
+    def decide(self, it: Candidate, /, *, kept: bool) -> None:
+        """Keep an answer that is held, or drop it, and end its lease in the same transaction."""
+        if kept:
+            self._there(it)
+        late = self._undecided.decide(it, kept=kept)
+        if late and kept:
+            self._submit(it, finish, lambda: False)
+        elif late:
+            self._note(partial(finish, it=it))
+        if it.lease is not None and not (kept and it.used):
+            self._writer.hurry_up()
+
+    @property
+    def left(self) -> Collection[Asker]:
+        """Who can decide on answers that a process left undecided that is gone."""
+        return self._undecided.left
+
+    async def adopt(self, asker: Asker, identity: str, knows: Callable[[str], bool], /) -> None:
+        """Decide on these. Raises StoreError where that cannot be written."""
+        lost = await self._writer.transact(lambda db: self._undecided.adopt(db, asker, identity, knows))
+        for name, count in lost.items():
+            self._writer.lost(name, count)
 
     def count(self, run: str, at: EntryKey, /, *, served: bool) -> None:
         """Count that the run used an answer."""
@@ -343,33 +361,44 @@ class SqliteStore:
         """Return when everything so far is written."""
         await self._writer.flush()
 
-    def _submit(
-        self,
-        at: EntryKey,
-        unwritten: _Unwritten,
-        write: Callable[[sqlite3.Connection], object],
-        owed: Callable[[sqlite3.Connection], object] | None = None,
-    ) -> None:
-        """Queue the writing of an answer, which is there from now on."""
+    def _keep(self, it: Candidate) -> None:
+        self._there(it)
+        self.hold(it)
 
-        def settled() -> None:
-            if self._unwritten.get(at) is unwritten:
-                del self._unwritten[at]
-            if self._replacing.get(at[:3]) is unwritten:
-                del self._replacing[at[:3]]
-
+    def _there(self, it: Candidate) -> None:
+        """Have an answer served that is on its way to the database."""
+        at = it.at
         self._front.wrote(at.key)
-        if unwritten.replaces:
-            self._replacing[at[:3]] = unwritten
+        if it.replaces:
+            self._replacing[at[:3]] = it
             for kept in [kept for kept in list(self._unwritten) if kept[:3] == at[:3]]:
                 self._unwritten.pop(kept, None)
         if at.sample is not None and at not in self._unwritten:
-            self._unwritten[at] = unwritten
-        size = len(unwritten.response.body) + len(unwritten.response.request)
-        self._writer.submit(Job(write, size, is_log=False, settled=settled, owed=owed))
+            self._unwritten[at] = it
+
+    def _submit(
+        self, it: Candidate, write: Callable[[sqlite3.Connection, Candidate], None], held: Callable[[], bool]
+    ) -> None:
+        """Queue the writing of an answer; `held` says afterwards whether it is no entry by that."""
+
+        def settled() -> None:
+            if not held():
+                self._written(it)
+
+        owed = partial(free_lease, lease=it.lease) if it.lease is not None else None  # the sample of a lost answer
+        job = Job(lambda db: write(db, it), it.size, is_log=False, settled=settled, owed=owed, spare=held)
+        self._writer.submit(job)
+
+    def _written(self, it: Candidate) -> None:
+        """Have an answer served from the database, or no more where that refused it."""
+        if self._unwritten.get(it.at) is it:
+            del self._unwritten[it.at]
+        if self._replacing.get(it.at[:3]) is it:
+            del self._replacing[it.at[:3]]
 
     def _housekeep(self, connection: sqlite3.Connection) -> None:
         self._worker.bury(connection)
+        self._undecided.look(connection)
         enforce(connection, self._retention)
         dropped = self._bounds.enforce(connection)
         if dropped:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
+from collections.abc import Collection
 from pathlib import Path
 
 from proxy.store.samples import REPLAYED
 
 _SUFFIX = ".lock"
-_NAME = 16
+NAME = 16
 """Characters of a worker's name, with which the names of its leases begin."""
+
+_DECIDED = "holder NOT IN (SELECT holder FROM unconfirmed WHERE holder NOT NULL)"
 
 
 class Worker:
@@ -25,7 +28,7 @@ class Worker:
 
     def __init__(self, database: Path) -> None:
         self._folder = database.parent / (database.name + "-workers")
-        self.name = os.urandom(_NAME // 2).hex()
+        self.name = os.urandom(NAME // 2).hex()
 
     def open(self) -> None:
         """Take the place. Raises OSError where its file cannot be made."""
@@ -48,16 +51,20 @@ class Worker:
         for path in self._folder.glob("*" + _SUFFIX):
             if path != self._path:
                 _remove_if_dead(path)
-        holders = connection.execute(f"SELECT DISTINCT substr(holder, 1, {_NAME}) FROM slots WHERE holder NOT NULL")
+        holders = connection.execute(f"SELECT DISTINCT substr(holder, 1, {NAME}) FROM slots WHERE holder NOT NULL")
         for (name,) in holders.fetchall():
-            if not (self._folder / (name + _SUFFIX)).exists():
-                connection.execute("DELETE FROM slots WHERE holder GLOB ?", (f"{name}*{REPLAYED}",))
+            if self.gone([name]):
+                connection.execute(f"DELETE FROM slots WHERE holder GLOB ? AND {_DECIDED}", (f"{name}*{REPLAYED}",))
                 free(connection, name)
+
+    def gone(self, names: Collection[str]) -> set[str]:
+        """Return which of these workers are buried, or have left."""
+        return {name for name in names if not (self._folder / (name + _SUFFIX)).exists()}
 
 
 def free(connection: sqlite3.Connection, worker: str) -> None:
-    """Free every sample that a worker holds."""
-    connection.execute("UPDATE slots SET holder = NULL WHERE holder GLOB ?", (worker + "*",))
+    """Free every sample that a worker holds, but for those whose answer is there and not decided on."""
+    connection.execute(f"UPDATE slots SET holder = NULL WHERE holder GLOB ? AND {_DECIDED}", (worker + "*",))
 
 
 def _remove_if_dead(path: Path) -> None:

@@ -53,6 +53,8 @@ class Job:
     settled: Callable[[], object] | None = None
     owed: Callable[[sqlite3.Connection], object] | None = None
     """What has to be written later where the job cannot be written now: it, or what remains of it. In any order."""
+    spare: Callable[[], bool] | None = None
+    """Returns whether nothing is lost where the job cannot be written."""
 
 
 T = TypeVar("T")
@@ -289,7 +291,7 @@ class Writer:
             logger.error("the store cannot %s: %s; answers go on, what is lost is counted", what, error)
 
     def _lose(self, job: Job, error: Exception) -> None:
-        if job.write is _nothing:
+        if job.write is _nothing or (job.spare is not None and job.spare()):
             return
         whole = job.owed is job.write
         if job.owed is not None and (_passes(error) or not whole) and len(self._owed) < OWED:

@@ -238,9 +238,14 @@ def _checked_database(path: Path) -> Kept:
     store.close()
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-        assert connection.execute("SELECT count(*) FROM slots WHERE holder NOT NULL").fetchone() == (0,)
+        # The last one's answers still wait for a request, with which their model server can be looked for.
+        held = "SELECT count(*) FROM slots WHERE holder NOT IN (SELECT holder FROM unconfirmed WHERE holder NOT NULL)"
+        assert connection.execute(held).fetchone() == (0,)
         kept: Kept = {}
-        for key, pool, sample, body in connection.execute("SELECT key, pool, sample, body FROM responses"):
+        columns = "key, pool, sample, body"
+        for key, pool, sample, body in connection.execute(
+            f"SELECT {columns} FROM responses UNION ALL SELECT {columns} FROM unconfirmed"
+        ):
             kept.setdefault((key, pool, sample), set()).add(text_of(unpack(body)))
     assert all(len(texts) == 1 for texts in kept.values())
     return kept

@@ -1,0 +1,148 @@
+"""Answers that are no entries yet, because their model server was not seen again since.
+
+They have a table of their own: nothing serves, counts or exports what is in it. Most are decided on before the writer
+comes to them, and are never in it. What a process leaves there is decided on by one that comes after it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sqlite3
+import threading
+from collections import Counter
+from collections.abc import Callable, Collection
+from typing import Any
+
+import orjson
+
+from proxy.store import samples
+from proxy.store.base import Asker, Candidate, EntryKey, Lease, Sequence
+from proxy.store.codec import pack, pack_headers
+from proxy.store.rows import COLUMNS, read_response, write_response
+from proxy.store.workers import NAME, Worker
+
+_HOLD = """INSERT OR REPLACE INTO unconfirmed
+(name, key, pool, sample, shape, route, status, upstream_ms, created_at, size, headers, request, body, run, "pass",
+identity, asked, prompt, model, client, received, holder, used, replaces)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_FORGET = "DELETE FROM unconfirmed WHERE name = ?"
+_LEFT = f"SELECT DISTINCT substr(name, 1, {NAME}), model, client FROM unconfirmed"
+_OF_ASKER = "SELECT name, identity FROM unconfirmed WHERE model IS ? AND client = ? ORDER BY rowid"
+_ROW = f"""SELECT key, pool, sample, shape, received, holder, used, replaces, "pass", {COLUMNS}
+FROM unconfirmed WHERE name = ?"""
+
+
+class Unconfirmed:
+    """The answers of this process that are not decided on, and those that others left."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._numbers = itertools.count()
+        self._lock = threading.Lock()  # between a decision and the writer's coming to the answer
+        self.left: frozenset[Asker] = frozenset()
+        """Who can decide on what others left."""
+
+    def decide(self, it: Candidate, *, kept: bool) -> bool:
+        """Note a decision; return whether it is still to be carried out, because the writer has been there already."""
+        with self._lock:
+            it.kept = kept
+            return bool(it.name)
+
+    def write(self, connection: sqlite3.Connection, it: Candidate) -> None:
+        """Write an answer, in a transaction of the writer: as an entry where that is decided by now."""
+        with self._lock:
+            if it.name is None:
+                it.name = f"{self._worker.name}-{next(self._numbers)}" if it.kept is None else ""
+        if not it.name:
+            finish(connection, it)
+        elif it.kept is None:
+            _hold(connection, it)
+
+    def look(self, connection: sqlite3.Connection) -> None:
+        """Find out what others left that are gone."""
+        rows = connection.execute(_LEFT).fetchall()
+        gone = self._worker.gone({row[0] for row in rows})
+        self.left = frozenset(Asker(model, client) for name, model, client in rows if name in gone)
+
+    def adopt(
+        self, connection: sqlite3.Connection, asker: Asker, identity: str, knows: Callable[[str], bool]
+    ) -> Counter[str]:
+        """Decide on what others left, in a transaction of the writer; return what was lost, by its name."""
+        rows = connection.execute(_OF_ASKER, asker).fetchall()
+        gone = self._worker.gone({name[:NAME] for name, _ in rows})
+        lost: Counter[str] = Counter()
+        for name, gave in rows:
+            if name[:NAME] in gone and (gave == identity or knows(gave)):
+                lost.update(_adopt(connection, name, asker, kept=gave == identity))
+        self.left -= {asker}
+        return lost
+
+
+def finish(connection: sqlite3.Connection, it: Candidate) -> None:
+    """Carry out a decision, in a transaction of the writer."""
+    if it.name:
+        connection.execute(_FORGET, (it.name,))
+    lease, kept = it.lease, bool(it.kept)
+    held = lease is None or samples.settle(connection, lease, used=it.used and kept) or not lease.holder
+    if kept and held:  # else the pass or the run that it was for has ended
+        write_response(connection, it.at, it.response, replace=it.replaces)
+
+
+def free_lease(connection: sqlite3.Connection, lease: Lease) -> None:
+    """Give back the sample of an answer that could not be written."""
+    samples.settle(connection, lease, used=False)
+
+
+def _hold(connection: sqlite3.Connection, it: Candidate) -> None:
+    response, lease = it.response, it.lease
+    packed = pack_headers(response.headers), pack(response.request), pack(response.body)
+    connection.execute(
+        _HOLD,
+        (
+            it.name,
+            *it.at,
+            response.route,
+            response.status,
+            response.upstream_ms,
+            response.created_at,
+            sum(len(part or b"") for part in packed),
+            *packed,
+            response.run,
+            samples.run_state(connection, response.run).number,
+            response.source.identity,
+            orjson.dumps(response.source).decode(),
+            response.prompt,
+            *it.asker,
+            lease.of.received if lease is not None else None,
+            lease.holder if lease is not None else None,
+            it.used,
+            it.replaces,
+        ),
+    )
+
+
+def _adopt(connection: sqlite3.Connection, name: str, asker: Asker, *, kept: bool) -> list[str]:
+    """Decide on one answer; return what was lost, by its name."""
+    key, pool, sample, shape, received, holder, used, replaces, number, *row = connection.execute(
+        _ROW, (name,)
+    ).fetchone()
+    run = row[COLUMNS.split(", ").index("run")]
+    lease = None if received is None else Lease(Sequence(run, received, key), sample, (pool,), holder)
+    try:
+        response = read_response(row)
+    except ValueError:
+        connection.execute(_FORGET, (name,))
+        if lease is not None:
+            free_lease(connection, lease)
+        return ["cache_reads_failed"]
+    at = EntryKey(key, pool, sample, shape)
+    finish(connection, Candidate(at, response, asker, lease, bool(used), bool(replaces), kept, name))
+    if kept and sample is not None:
+        samples.count(connection, run, (key, pool, sample), asked=1, served=0, number=number)
+    return [] if kept else ["answers_unconfirmed"]
+
+
+def waiting(connection: Any, keys: Collection[bytes]) -> int:
+    """Return how many answers with these keys are not decided on."""
+    marks = ", ".join("?" * len(keys))
+    return int(connection.execute(f"SELECT count(*) FROM unconfirmed WHERE key IN ({marks})", list(keys)).fetchone()[0])
