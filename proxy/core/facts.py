@@ -21,7 +21,8 @@ class CacheOverride(NamedTuple):
     mode: str
 
 
-class SampleOverride(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class SampleOverride:
     """The sample that this one request asks for with `x-evalside-sample`, from 0."""
 
     index: int

@@ -19,4 +19,5 @@ def is_complete(answer: Answer, request: Mapping[str, Any], form: Form) -> bool:
     if answer.streamed and answer.data[-1:] != [DONE]:
         return False
     told = answer.told(form)
-    return told.documents > 0 and told.complete(request) and is_text(answer.body)
+    whole = told.documents > 0 and told.complete(request)
+    return whole and (is_text(answer.body) or (answer.streamed and all(map(is_text, answer.data))))

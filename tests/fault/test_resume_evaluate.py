@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,10 @@ MODES: dict[str, dict[str, Any]] = {
     "deterministic": {},
     "sampled": {"temperature": 0.8, "extra": {"body": {"seed": 7}}},
 }
+
+
+def _asked(server: ModelServer, count: int) -> bool:
+    return len(server.generation_requests) >= count
 
 
 def by_request(body: dict[str, Any], choice: int, call: int) -> str:
@@ -150,7 +155,7 @@ def test_a_call_that_is_killed_again_and_again_comes_to_its_end(
     for kills in range(1, 4):
         process = program.start()
         moment = random.randint(10 * kills - 9, 10 * kills)
-        wait_for(lambda moment=moment: len(server.generation_requests) >= moment, 60)
+        wait_for(partial(_asked, server, moment), 60)
         kill_program(process)
     assert program.finish() == undisturbed["sampled"]
     asked = Counter(request.body for request in server.generation_requests)
