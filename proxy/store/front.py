@@ -25,7 +25,8 @@ _OVERHEAD = 1000
 _VERSION = "PRAGMA data_version"
 _LEARN = f"SELECT id, key FROM responses WHERE id > ? ORDER BY id LIMIT {_STEP}"
 _ANCHOR = "SELECT key FROM responses WHERE id = ?"
-_SAME = "SELECT id, created_at FROM responses WHERE key = ? AND pool = ? AND sample = ? AND shape = ?"
+_SAME = "SELECT id, created_at, upstream_ms FROM responses WHERE key = ? AND pool = ? AND sample = ? AND shape = ?"
+"""The number of a row that was deleted is given to another one: it says nothing by itself."""
 
 
 class Keys:
@@ -68,7 +69,7 @@ class _Held(NamedTuple):
 class Front:
     """Stands before the rows that `reader` reads.
 
-    Raises (all of its methods but `wrote`):
+    Raises (`lacks` and `get`):
         sqlite3.Error: the database cannot be read.
     """
 
@@ -86,6 +87,11 @@ class Front:
         """Note that an answer with this key is on its way to the database."""
         self._keys.add(key)
 
+    def replaces(self, at: EntryKey) -> None:
+        """Note that an answer is on its way that takes the place of what is there, in all shapes."""
+        for held in [held for held in self._held if held[:3] == at[:3]]:
+            self._drop(held)
+
     def lacks(self, key: bytes) -> bool:
         """Return whether there is certainly no answer with this key."""
         self._look()
@@ -98,7 +104,8 @@ class Front:
             return None
         self._look()
         if held.version != self._version:
-            if self._reader.execute(_SAME, at).fetchone() != (held.row, held.response.created_at):
+            same = held.row, held.response.created_at, held.response.upstream_ms
+            if self._reader.execute(_SAME, at).fetchone() != same:
                 self._drop(at)
                 return None
             held = self._held[at] = held._replace(version=self._version)

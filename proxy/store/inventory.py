@@ -40,6 +40,8 @@ _SHOWN_KEYS = 3
 def stats(db: Database) -> dict[str, Any]:
     """Return counts of everything: answers by route, identity and kind, runs with their use of them, losses.
 
+    `unconfirmed` are answers that are no entries yet, and in no other count.
+
     Times are seconds since the epoch, sizes bytes as stored. `served` counts hits, `asked` answers that the model
     server gave.
     """
@@ -48,6 +50,7 @@ def stats(db: Database) -> dict[str, Any]:
         "SELECT count(*) AS entries, coalesce(sum(size), 0) AS bytes, coalesce(sum(pool = ''), 0) AS pooled,"
         " coalesce(sum(pool != ''), 0) AS sampled, min(created_at) AS oldest, max(created_at) AS newest FROM responses",
     )
+    whole["unconfirmed"] = db.execute("SELECT count(*) FROM unconfirmed").fetchone()[0]
     runs = [{**run, "imported": bool(run["imported"])} for run in _dicts(db, _RUNS)]
     return {
         **whole,
@@ -161,6 +164,8 @@ def prune(path: Path, wanted: Prune) -> Pruned:
         sql = f"DELETE FROM responses WHERE id IN (SELECT id FROM responses WHERE {where} LIMIT {STEP})"
         while connection.execute(sql, values).rowcount == STEP:
             pass
+        if wanted.max_bytes is None:
+            connection.execute(f"DELETE FROM unconfirmed WHERE {where}", values)
     return gone
 
 

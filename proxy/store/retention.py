@@ -9,6 +9,9 @@ from dataclasses import dataclass
 _STEP = 500
 """Rows deleted in one transaction, so that writes never wait long."""
 
+_UNCONFIRMED = 30.0
+"""Days that an answer is kept whose model server is not seen again."""
+
 
 @dataclass(frozen=True, slots=True)
 class Retention:
@@ -26,6 +29,14 @@ def enforce(connection: sqlite3.Connection, retention: Retention) -> None:
     _older(connection, "exchanges", "seq", "started_at", retention.log_max_age_days)
     _older(connection, "memory", "rowid", "at", retention.log_max_age_days)
     _larger(connection, "responses", "id", retention.cache_max_bytes)
+    _older(
+        connection,
+        "unconfirmed",
+        "rowid",
+        "created_at",
+        min(retention.cache_max_age_days or _UNCONFIRMED, _UNCONFIRMED),
+    )
+    _larger(connection, "unconfirmed", "rowid", retention.cache_max_bytes)
     _larger(connection, "exchanges", "seq", retention.log_max_bytes)
 
 

@@ -6,7 +6,7 @@ import asyncio
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -88,9 +88,8 @@ class SqliteStore:
                 connection.execute("PRAGMA journal_mode = WAL")
                 migrate(connection)
             self._worker.open()
-            with closing(self._connect()) as connection:
-                self._worker.bury(connection)
-                self._undecided.look(connection)
+            with suppress(sqlite3.OperationalError), closing(self._connect()) as connection:
+                self._bury(connection)  # before anything is asked; the writer tries again
             self._reader = self._connect()
             self._reader.execute("PRAGMA query_only = 1")
             self._front = Front(self._reader)
@@ -370,6 +369,7 @@ class SqliteStore:
         at = it.at
         self._front.wrote(at.key)
         if it.replaces:
+            self._front.replaces(at)
             self._replacing[at[:3]] = it
             for kept in [kept for kept in list(self._unwritten) if kept[:3] == at[:3]]:
                 self._unwritten.pop(kept, None)
@@ -397,12 +397,15 @@ class SqliteStore:
             del self._replacing[it.at[:3]]
 
     def _housekeep(self, connection: sqlite3.Connection) -> None:
-        self._worker.bury(connection)
-        self._undecided.look(connection)
+        self._bury(connection)
         enforce(connection, self._retention)
         dropped = self._bounds.enforce(connection)
         if dropped:
             self._writer.lost("notes_dropped", dropped)
+
+    def _bury(self, connection: sqlite3.Connection) -> None:
+        self._worker.bury(connection)
+        self._undecided.look(connection)
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, timeout=_BUSY, isolation_level=None, check_same_thread=False)

@@ -81,7 +81,7 @@ async def test_a_commit_of_something_else_costs_one_look_at_the_row(store, other
     before = len(statements)
     assert await store.get(entry(1)) is first
     assert await store.get(entry(1)) is first
-    assert statements[before:].count("SELECT id, created_at") == 1
+    assert statements[before:].count("SELECT id, created_at, upstream_ms") == 1
 
 
 @pytest.mark.parametrize(
