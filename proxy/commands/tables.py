@@ -28,6 +28,7 @@ def show_stats(found: Mapping[str, Any]) -> None:
             "sampled": found["sampled"],
             "oldest": moment(found["oldest"]),
             "newest": moment(found["newest"]),
+            "unconfirmed": found["unconfirmed"],
             "asked": found["asked"],
             "hits_served": found["served"],
             **found["losses"],

@@ -95,3 +95,5 @@ def _show(told: dict[str, Any]) -> None:
             # Text, so that brackets in a path or a value are no markup.
             table.add_row(*(Text(item[name] or "absent") for name in ("field", "asked", "stored")))
     out.print(table)
+    if told["unconfirmed"]:
+        out.print(f"unconfirmed  {told['unconfirmed']} answers to the same request")

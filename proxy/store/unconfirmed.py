@@ -10,14 +10,14 @@ import itertools
 import sqlite3
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection
-from typing import Any
+from collections.abc import Callable
 
 import orjson
+from sqlite_utils import Database
 
 from proxy.store import samples
 from proxy.store.base import Asker, Candidate, EntryKey, Lease, Sequence
-from proxy.store.codec import pack, pack_headers
+from proxy.store.codec import pack, pack_headers, unpack
 from proxy.store.rows import COLUMNS, read_response, write_response
 from proxy.store.workers import NAME, Worker
 
@@ -142,7 +142,16 @@ def _adopt(connection: sqlite3.Connection, name: str, asker: Asker, *, kept: boo
     return [] if kept else ["answers_unconfirmed"]
 
 
-def waiting(connection: Any, keys: Collection[bytes]) -> int:
-    """Return how many answers with these keys are not decided on."""
-    marks = ", ".join("?" * len(keys))
-    return int(connection.execute(f"SELECT count(*) FROM unconfirmed WHERE key IN ({marks})", list(keys)).fetchone()[0])
+def waiting(db: Database, prompt: bytes, request: bytes) -> int:
+    """Return how many answers to a request are not decided on; its prompt's hash finds them."""
+    if not db.table("unconfirmed").exists():
+        return 0  # a store that an early version made
+    rows = db.execute("SELECT request FROM unconfirmed WHERE prompt = ?", [prompt]).fetchall()
+    return sum(_is(row[0], request) for row in rows)
+
+
+def _is(packed: bytes, request: bytes) -> bool:
+    try:
+        return unpack(packed) == request
+    except ValueError:  # damaged
+        return False

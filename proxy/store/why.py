@@ -21,6 +21,7 @@ from proxy.store.codec import unpack, unpack_headers
 from proxy.store.differences import Difference, body_differences, map_differences
 from proxy.store.rows import COLUMNS, read_response
 from proxy.store.samples import ancestors
+from proxy.store.unconfirmed import waiting
 from proxy.wire import routes
 
 _SAME_PROMPT = 500
@@ -43,6 +44,11 @@ _IDENTITIES = f"""SELECT identity FROM run_identities UNION SELECT identity FROM
 (SELECT identity FROM responses WHERE prompt = ? ORDER BY id DESC LIMIT {_SAME_PROMPT})"""
 _ASKED = f"SELECT asked FROM responses WHERE prompt = ? ORDER BY id DESC LIMIT {_SAME_PROMPT}"
 _FACTS = "SELECT facts FROM run_identities WHERE identity = ? LIMIT 1"
+
+_UNCONFIRMED = (
+    " Answers to the same request that wait until it is confirmed which model server gave them: {}."
+    " The next request for that model with the same credentials decides on what a sidecar left that is gone."
+)
 
 
 class NotExplained(Exception):
@@ -152,11 +158,14 @@ def of_exchange(row: Mapping[str, Any], caches: Sequence[Database], key_headers:
         return explain(asked_by_exchange(row, caches, key_headers), caches, reason)
     except NotExplained as error:
         text = _said(reason) + str(error)[0].upper() + str(error)[1:] + "."
-        return {"reason": reason, "compared": 0, "nearest": None, "text": text}
+        return {"reason": reason, "compared": 0, "nearest": None, "unconfirmed": 0, "text": text}
 
 
-def explain(asked: Asked, caches: Iterable[Database], reason: str | None = None) -> dict[str, Any]:
-    """Return `{"reason", "compared", "nearest", "text"}`; what to look at is read by index, or the newest 2000 entries.
+def explain(asked: Asked, caches: Sequence[Database], reason: str | None = None) -> dict[str, Any]:
+    """Return `{"reason", "compared", "nearest", "unconfirmed", "text"}`.
+
+    What to look at is read by index, or the newest 2000 entries. `unconfirmed` counts answers to the same request that
+    are no entries yet.
 
     `nearest` is None where nothing like the request is stored, else has the entry's `key`, `run`, `sample`, `shape`,
     `route`, `identity`, `created_at`, `later` (than the request), and `fields`: `{"field", "asked", "stored"}` each,
@@ -165,11 +174,14 @@ def explain(asked: Asked, caches: Iterable[Database], reason: str | None = None)
     """
     found = [item for item in (nearest(db, asked) for db in caches) if item is not None]
     best = min(found, key=lambda item: (item.later, len(item.differences)), default=None)
+    held = sum(waiting(db, asked.place.prompt(), asked.place.request) for db in caches)
+    text = _text(best, asked) if best is not None else "Nothing like it is stored."
     return {
         "reason": reason,
         "compared": sum(item.compared for item in found),
         "nearest": None if best is None else _described(best),
-        "text": _said(reason) + (_text(best, asked) if best is not None else "Nothing like it is stored."),
+        "unconfirmed": held,
+        "text": _said(reason) + text + (_UNCONFIRMED.format(held) if held else ""),
     }
 
 

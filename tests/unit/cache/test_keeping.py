@@ -1,4 +1,5 @@
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from proxy.core.facts import UpstreamFacts
 from proxy.core.http import Response
 from proxy.core.redact import Redactor
 from proxy.core.stream import Outcome
-from proxy.store.base import Sequence, StoredResponse
+from proxy.store.base import Asker, Sequence, StoredResponse
 from proxy.store.memory import MemoryStore
 from tests.unit.cache.parts import NAMED, PROBED, Watchman, at, exchange, place, plain, response, stored
 
@@ -203,3 +204,47 @@ async def test_a_last_look_that_takes_too_long_decides_nothing_and_holds_nobody_
     await keeper.aclose()
     assert await pending is None
     assert (store.losses.answers_unconfirmed, await store.get(at())) == (0, None)
+
+
+class Left(MemoryStore):
+    """A store in which somebody who is gone left answers of one client."""
+
+    left = frozenset({WITNESS.asker})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.adopted: list[tuple[Asker, str]] = []
+
+    async def adopt(self, asker: Asker, identity: str, knows: Callable[[str], bool], /) -> None:
+        assert knows(identity)
+        self.adopted.append((asker, identity))
+
+
+async def test_what_was_left_is_decided_on_when_a_new_look_saw_the_same_server() -> None:
+    store, watchman = Left(), Watchman()
+    keeper = Keeper(store, watchman)
+    for same, expected in ((False, []), (True, [(Asker("m", ""), PROBED.name)])):
+        adopting = asyncio.create_task(keeper.adopt(WITNESS))
+        await watchman.decide(same=same)
+        await adopting
+        assert store.adopted == expected
+    assert watchman.hurries == 2  # a client waits for it
+
+
+async def test_only_who_asked_decides_on_what_was_left() -> None:
+    store, watchman = Left(), Watchman()
+    keeper = Keeper(store, watchman)
+    for witness in (
+        Witness(PROBED, [], "other"),
+        Witness(PROBED, [(b"authorization", KEY)], "m"),
+        Witness(NAMED, [], "m"),  # with a namespace nothing is ever left
+    ):
+        await keeper.adopt(witness)
+    assert (store.adopted, watchman.looks.qsize()) == ([], 0)
+
+
+def test_no_key_is_in_what_stands_for_a_client() -> None:
+    one, other = (Witness(PROBED, [(b"authorization", key)], "m").asker for key in (KEY, KEY + b"x"))
+    assert one != other
+    assert len(one.client) == 16
+    assert one == Witness(PROBED, [(b"authorization", KEY), (b"accept", b"x")], "m").asker

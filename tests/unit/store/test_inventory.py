@@ -43,6 +43,7 @@ class TestStats:
             "sampled": 3,
             "oldest": 1000.0,
             "newest": 1001.0,
+            "unconfirmed": 0,
             "asked": 0,
             "served": 6,
             "routes": [{"route": "chat", "entries": 7, "bytes": size}],

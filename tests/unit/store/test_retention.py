@@ -59,3 +59,20 @@ def test_of_what_is_too_much_the_oldest_goes(db, monkeypatch, step: int) -> None
     enforce(db, Retention(cache_max_bytes=1))
     assert kept(db) == ([], [2, 1])
     enforce(db, Retention(cache_max_bytes=1))  # an empty table is not searched for ever
+
+
+def test_answers_that_are_no_entries_yet_have_the_same_limits_and_an_end(db: sqlite3.Connection) -> None:
+    columns = "name, key, pool, shape, created_at, size, run, identity, client, used, replaces"
+    for age in (40, 20, 5, 1):
+        made = time.time() - age * DAY
+        db.execute(
+            f"INSERT INTO unconfirmed ({columns}) VALUES (?, x'', '', '', ?, 100, '', '', '', 1, 0)", (age, made)
+        )
+
+    def left(wanted: Retention) -> list[str]:
+        enforce(db, wanted)
+        return [row[0] for row in db.execute("SELECT name FROM unconfirmed ORDER BY rowid")]
+
+    assert left(Retention()) == ["20", "5", "1"]
+    assert left(Retention(cache_max_age_days=10)) == ["5", "1"]
+    assert left(Retention(cache_max_bytes=150)) == ["1"]

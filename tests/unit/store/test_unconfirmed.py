@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -12,13 +14,15 @@ from typing import Any
 import pytest
 
 from proxy.store import samples
-from proxy.store.base import NOBODY, Asker, Candidate, EntryKey, KeySource, Sequence
+from proxy.store.base import NOBODY, Asker, Candidate, EntryKey, KeySource, Sequence, StoredResponse
+from proxy.store.inventory import Prune, prune
 from proxy.store.sqlite import SqliteStore
 from proxy.testing.contracts import answer
 
 OF = Sequence("r", "0123", bytes(32))
 ASKER = Asker("m", "key")
 HERE, ELSEWHERE = "http://here vllm 1", "http://elsewhere vllm 1"
+NOW = time.time()
 POOLED = EntryKey(bytes(32), "", 0, "plain")
 
 
@@ -26,10 +30,10 @@ def knows(name: str) -> bool:
     return name.startswith("http://here ")
 
 
-def said(text: bytes, identity: str = HERE) -> Any:
+def said(text: bytes, identity: str = HERE) -> StoredResponse:
     made = answer(text)
     source = KeySource(identity, "POST", "/v1/chat/completions", "", [("openai-beta", "x")])
-    return type(made)(**{name: getattr(made, name) for name in made.__slots__} | {"source": source, "run": "r"})
+    return dataclasses.replace(made, source=source, run="r", created_at=NOW)
 
 
 def candidate(text: bytes = b"a", at: EntryKey = POOLED, identity: str = HERE, **options: Any) -> Candidate:
@@ -236,3 +240,16 @@ async def test_nothing_is_lost_with_one_that_cannot_be_held(store: SqliteStore, 
     store.decide(it, kept=True)
     await store.flush()
     assert (await store.get(it.at)).body == b"a"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "left"),
+    [(Prune(identity=HERE), 1), (Prune(older_than=0), 0), (Prune(max_bytes=1), 2), (Prune(run="r"), 1)],
+)
+async def test_what_is_pruned_does_not_come_back(path: Path, wanted: Prune, left: int) -> None:
+    other = candidate(at=POOLED._replace(key=b"o" * 32), identity=ELSEWHERE)
+    run = candidate(b"0", POOLED._replace(pool="r"), identity=ELSEWHERE if wanted.identity else HERE)
+    held = (other, run) if wanted.run else (candidate(), other)
+    (await left_by_one_that_died(path, *held)).close()
+    prune(path, wanted)
+    assert undecided(path) == left

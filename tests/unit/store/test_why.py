@@ -1,5 +1,6 @@
 """Explanations of misses, from real databases."""
 
+import dataclasses
 import hashlib
 import time
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from proxy.cache.place import Place, Rules, place_of
 from proxy.core.http import Payload, Request
 from proxy.store import reading, why
-from proxy.store.base import POOLED, EntryKey, ExchangeRecord, StoredResponse, sample_pool
+from proxy.store.base import POOLED, Candidate, EntryKey, ExchangeRecord, StoredResponse, sample_pool
 from proxy.store.sqlite import SqliteStore
 
 CHAT = b"/v1/chat/completions"
@@ -341,3 +342,19 @@ async def test_neighbors_are_found_through_an_index(shop) -> None:
             for sql in (why._BY_KEY, why._BY_PROMPT)
         ]
     assert ["USING INDEX" in plan and "SCAN" not in plan for plan in plans] == [True, True]
+
+
+async def test_an_answer_that_is_no_entry_yet_is_named(shop) -> None:
+    at = place(body())
+    response = StoredResponse(
+        200, [], b"{}", "chat", at.request, 1.0, time.time(), source=at.source("a"), prompt=at.prompt()
+    )
+    for request in (at.request, b"{}"):
+        kept = dataclasses.replace(response, request=request)
+        shop.store.hold(Candidate(EntryKey(at.key("a"), POOLED, 0, "plain"), kept))
+    await shop.store.flush()
+    with reading.reading(shop.store.path) as db:
+        told = why.explain(why.asked_of_body(body(), path=CHAT.decode()), [db])
+        assert (told["unconfirmed"], told["nearest"]) == (1, None)
+        assert "wait until it is confirmed which model server gave them: 1." in told["text"]
+        assert why.explain(why.asked_of_body(body("other"), path=CHAT.decode()), [db])["unconfirmed"] == 0
