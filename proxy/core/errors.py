@@ -51,6 +51,13 @@ class InvalidJson(RequestError):
     code = "invalid_json"
 
 
+class UnsupportedEncoding(RequestError):
+    """The body of a pipeline route has a content encoding other than gzip and deflate."""
+
+    status = 415
+    code = "unsupported_encoding"
+
+
 class NotAnObject(RequestError):
     """The body of a pipeline route is JSON, but not an object."""
 

@@ -17,6 +17,7 @@ from proxy.edge.body import ClientLeft, read_body
 from proxy.edge.controls import PREFIX, read_controls, without_controls
 from proxy.edge.gate import Gate
 from proxy.edge.messages import Receive, Scope, Send
+from proxy.edge.unpack import unpacked
 from proxy.edge.watch import ClientWatch
 from proxy.wire import routes
 from proxy.wire.sse import error_event, is_event_stream
@@ -97,6 +98,8 @@ class Edge:
         if self._options.relay_only:
             route = None
         body = await read_body(receive, headers, self._options.max_body_bytes)
+        if route is not None:
+            body, headers = unpacked(body, headers, self._options.max_body_bytes)
         headers = self._gate.without_token(without_controls(headers))
         request = Request(method, path, scope["query_string"], headers, Payload(body))
         exchange = Exchange(request, route=route, run=controls.run or self._options.default_run)

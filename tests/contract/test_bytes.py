@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+import json
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -80,6 +83,41 @@ def test_compressed_answer_is_relayed_as_it_came_and_stored_decoded(pair, stream
     assert first.body == (b"".join(reply.pieces()))
     assert (second.header(b"x-evalside-cache"), second.header(b"content-encoding")) == (b"hit", None)
     assert second.body == body
+
+
+def test_compressed_request_is_the_same_as_one_that_is_not(pair):
+    """The model server gets, the key is taken of, and the log holds, what it unpacks to."""
+    server, proxy = pair
+    body = chat(seed=3)
+    packed = gzip.compress(body), (b"Content-Encoding", b"gzip")
+    with proxy.connect() as connection:
+        answers = [ask(connection, post(CHAT, *packed)), ask(connection, post(CHAT, body))]
+        sent = server.requests[-1]
+        ask(connection, post(RELAYED, *packed))
+    assert [answer.header(b"x-evalside-cache") for answer in answers] == [b"miss", b"hit"]
+    assert answers[0].body == answers[1].body
+    assert (sent.body, sent.header("content-encoding"), sent.header("content-length")) == (body, None, str(len(body)))
+    relayed = server.requests[-1]
+    assert (relayed.body, relayed.header("content-encoding")) == (packed[0], "gzip")
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding", "status", "code"),
+    [
+        (b"\x28\xb5\x2f\xfd", b"zstd", 415, "unsupported_encoding"),
+        (b"\x1f\x8b\x08", b"gzip", 400, "invalid_json"),
+        (gzip.compress(bytes(100_000_000)), b"gzip", 413, "body_too_large"),
+    ],
+)
+def test_request_that_cannot_be_unpacked_is_refused_by_name(pair, body, encoding, status, code):
+    server, proxy = pair
+    before = len(server.generation_requests)
+    with proxy.connect() as connection:
+        answer = ask(connection, post(CHAT, body, (b"Content-Encoding", encoding)))
+    error = json.loads(answer.body)["error"]
+    assert (answer.status, error["code"]) == (status, code)
+    assert f"content encoding '{encoding.decode()}'" in error["message"]
+    assert len(server.generation_requests) == before
 
 
 def test_without_interceptors_everything_is_relayed(model_server, sidecar):
