@@ -185,7 +185,7 @@ class TestChoices:
             await exchange.start()
             exchange.disconnect()
             for call in calls:
-                await asyncio.wait_for(call.gone.wait(), 10)
+                assert await asyncio.wait_for(call.gone.wait(), 10)
 
     async def test_no_stream_waits_for_another_whatever_the_limit(self, tmp_path, strict) -> None:
         limit = {"name": "limit", "config": {"max_concurrent": 1}}

@@ -68,6 +68,7 @@ async def test_what_is_owed_is_written_without_further_traffic(locked) -> None:
     other.execute("COMMIT")
     freed = "SELECT count(*) FROM slots WHERE holder IS NULL"
     await asyncio.to_thread(wait_for, lambda: rows(store.path, freed) == [(1,)])
+    assert (await store.take(SAMPLED)).sample == lease.sample
 
 
 async def test_no_more_is_owed_than_is_bounded_and_the_rest_is_counted(locked, monkeypatch) -> None:

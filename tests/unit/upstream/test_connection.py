@@ -176,7 +176,8 @@ async def test_who_is_cancelled_hangs_up(make_transport):
         await asked.wait()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        await gone.wait()
+        assert task.cancelled()
+        assert await asyncio.wait_for(gone.wait(), 10)
 
 
 async def test_a_stream_that_is_left_is_hung_up_on(make_transport):

@@ -33,13 +33,13 @@ def test_a_body_comes_back_as_it_was(name, squeeze, body):
 @pytest.mark.parametrize(
     ("body", "name"),
     [
-        (gzip.compress(b"abc")[:-1], b"gzip"),
-        (gzip.compress(b"abc") + b"x", b"gzip"),
+        (gzip.compress(b"abc", mtime=0)[:-1], b"gzip"),
+        (gzip.compress(b"abc", mtime=0) + b"x", b"gzip"),
         (b"not gzip", b"gzip"),
         (b"", b"gzip"),
         (b"\xff\xff", b"deflate"),
         (b"abc", b"br"),
-        (gzip.compress(gzip.compress(b"abc")), b"gzip, gzip"),
+        (gzip.compress(gzip.compress(b"abc", mtime=0), mtime=0), b"gzip, gzip"),
     ],
 )
 def test_what_is_cut_damaged_or_unknown_is_not_decoded(body, name):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,6 +22,7 @@ from proxy.wire.bridges.responses_answer import Asked, response
 from proxy.wire.bridges.responses_events import ResponseEvents
 from proxy.wire.bridges.responses_request import chat_request
 from proxy.wire.bridges.template import Template, strict_template
+from proxy.wire.sse import DONE, split
 from tests.unit.wire.bridges.chats import USAGE, answer, chunk, events, tool_delta, used
 
 ODD: list[Any] = [{}, [{}], [{"type": "text"}], {"type": "function"}, {"name": {}}, {"content": []}, {"index": {}}]
@@ -151,7 +153,7 @@ def test_requests(convert, good, data):
 @pytest.mark.parametrize(
     ("convert", "good"),
     [
-        (lambda body: response(Asked({}, "1"), body), CHAT),
+        (lambda body: response(Asked({}, "1"), body)[0], CHAT),
         (lambda body: ChatOfCompletion(2).whole(body), COMPLETION),
         (lambda body: CompletionOfChat().whole(body), CHAT),
     ],
@@ -159,8 +161,9 @@ def test_requests(convert, good, data):
 @relaxed
 @given(data=st.data())
 def test_answers(convert, good, data):
+    body = data.draw(spoiled(good))
     with contextlib.suppress(AnswerNotEditable):
-        encode(convert(data.draw(spoiled(good))))
+        assert isinstance(json.loads(encode(convert(body))), dict)
 
 
 @pytest.mark.parametrize(
@@ -177,5 +180,6 @@ def test_streams(translator, good, data):
     chunks = data.draw(spoiled(good))["chunks"]
     bridge = EventBridge(translator(), bridge="b", why="w")
     with contextlib.suppress(AnswerNotEditable):
-        bridge.feed(events(chunks if isinstance(chunks, list) else []))
-        bridge.end()
+        said = bridge.feed(events(chunks if isinstance(chunks, list) else [])) + bridge.end()
+        found = [event.data for event in split(said).events if event.data != DONE]
+        assert all(isinstance(json.loads(document), dict) for document in found)
