@@ -10,6 +10,7 @@ from typing import Any
 from proxy.app import create_app
 from proxy.settings import Settings
 from proxy.testing import ASGIExchange, ModelServer, lifespan
+from tests.contract.gated import Gated
 
 CHAT = "/v1/chat/completions"
 
@@ -37,7 +38,7 @@ def chat(**fields: Any) -> dict[str, Any]:
 
 
 class Sidecar:
-    def __init__(self, app: Any, server: ModelServer, database: Path) -> None:
+    def __init__(self, app: Any, server: Any, database: Path) -> None:
         self.app = app
         self.server = server
         self.database = database
@@ -79,7 +80,7 @@ class Sidecar:
 
 @asynccontextmanager
 async def sidecar(
-    folder: Path, server: ModelServer, interceptors: list[Any] | None = None, **settings: Any
+    folder: Path, server: ModelServer | Gated, interceptors: list[Any] | None = None, **settings: Any
 ) -> AsyncIterator[Sidecar]:
     upstream = {"url": server.url, **settings.pop("upstream", {})}
     database = folder / "evalside.db"

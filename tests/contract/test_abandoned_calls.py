@@ -144,7 +144,7 @@ async def test_a_named_sample_is_never_that_of_an_abandoned_call(finishing: Side
 
 
 async def test_a_sidecar_that_stops_hangs_up_what_nobody_waits_for(tmp_path, upstream: Gated) -> None:
-    async with sidecar(tmp_path, upstream, FINISH, **NAMED) as proxy:  # type: ignore[arg-type]
+    async with sidecar(tmp_path, upstream, FINISH, **NAMED) as proxy:
         for body in (PLAIN, STREAM):
             async with proxy.exchange(CHAT, body, {"x-evalside-run": "r"}) as exchange:
                 call = await upstream.call()
@@ -154,5 +154,5 @@ async def test_a_sidecar_that_stops_hangs_up_what_nobody_waits_for(tmp_path, ups
                 await leave(exchange)
             assert not call.gone.is_set()
     await asyncio.wait_for(call.gone.wait(), 5)
-    async with sidecar(tmp_path, upstream, FINISH, **NAMED) as proxy:  # type: ignore[arg-type]
+    async with sidecar(tmp_path, upstream, FINISH, **NAMED) as proxy:
         assert await answered(proxy, upstream) == ("miss", "0")

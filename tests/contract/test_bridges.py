@@ -12,6 +12,7 @@ from proxy.testing import Fault, ModelServer, Reply
 from proxy.wire.sse import split
 from tests.contract.gated import event_of, gated
 from tests.contract.sidecar import Answer, Sidecar, chat, sidecar
+from tests.waiting import until
 
 RESPONSES = "/v1/responses"
 LOGGED = ["request_logging", "response_logging", "response_stats", "caching"]
@@ -131,8 +132,7 @@ async def test_identical_requests_in_flight_share_one_call_and_each_gets_its_own
     async with gated() as upstream, sidecar(tmp_path, cast(Any, upstream), BRIDGED, **NAMED) as proxy:
         tasks = [asyncio.create_task(proxy.ask(asked(stream=True), RESPONSES)) for _ in range(2)]
         call = await upstream.call()
-        while sum(len(flight._readers) for flight in Watched.made[-1]._flights.values()) < 2:  # noqa: ASYNC110
-            await asyncio.sleep(0)
+        await until(lambda: sum(len(flight._readers) for flight in Watched.made[-1]._flights.values()) == 2)
         await call.begin(event_of("a"))
         await call.finish(event_of("b"))
         told = await asyncio.gather(*tasks)

@@ -226,7 +226,7 @@ async def test_the_key_is_of_the_final_request_and_the_record_what_the_server_sa
         assert (await proxy.ask(chat())).cache == "hit"
 
 
-GOOD = {
+GOOD: dict[str, Any] = {
     "id": "x",
     "object": "chat.completion",
     "created": 17,
@@ -237,7 +237,7 @@ GOOD = {
 
 
 def variant(**choice: Any) -> dict[str, Any]:
-    return {**GOOD, "choices": [{**GOOD["choices"][0], **choice}]}  # type: ignore[index]
+    return {**GOOD, "choices": [{**GOOD["choices"][0], **choice}]}
 
 
 def events(*documents: Any) -> list[bytes]:

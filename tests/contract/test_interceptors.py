@@ -1,4 +1,5 @@
 import sys
+from typing import ClassVar
 
 import pytest
 
@@ -58,7 +59,7 @@ class TestDamping(InterceptorContract):
 
 class TestDropParams(InterceptorContract):
     plugin = drop_params.PLUGIN
-    options = {"params": ["model"]}  # noqa: RUF012 - the base class says ClassVar
+    options: ClassVar = {"params": ["model"]}
 
 
 class TestFinishReason(InterceptorContract):
@@ -78,13 +79,13 @@ class TestModifyTools(InterceptorContract):
 
 class TestNormalize(InterceptorContract):
     plugin = normalize.PLUGIN
-    options = {"dialect": "vllm"}  # noqa: RUF012 - the base class says ClassVar
+    options: ClassVar = {"dialect": "vllm"}
     observer = True  # where the server takes what is asked
 
 
 class TestNormalizeAtWork(InterceptorContract):
     plugin = normalize.PLUGIN
-    options = {"dialect": "llama.cpp", "on_unsupported": "learn", "fill_null_content": True}  # noqa: RUF012
+    options: ClassVar = {"dialect": "llama.cpp", "on_unsupported": "learn", "fill_null_content": True}
 
 
 class TestReasoning(InterceptorContract):
@@ -97,7 +98,7 @@ class TestStreaming(InterceptorContract):
 
 class TestLimit(InterceptorContract):
     plugin = limit.PLUGIN
-    options = {"max_concurrent": 1}  # noqa: RUF012 - the base class says ClassVar
+    options: ClassVar = {"max_concurrent": 1}
     observer = True
 
 
@@ -123,7 +124,7 @@ class TestResponseStats(InterceptorContract):
 
 class TestRetry(InterceptorContract):
     plugin = retry.PLUGIN
-    options = {"max_wait": 0.01}  # noqa: RUF012 - the base class says ClassVar
+    options: ClassVar = {"max_wait": 0.01}
     observer = True
 
 
@@ -143,7 +144,7 @@ class TestHttpPairsDump(InterceptorContract):
 
 class TestProgressTracking(InterceptorContract):
     plugin = progress_tracking.PLUGIN
-    options = {"progress_tracking_url": "http://127.0.0.1:1/"}  # noqa: RUF012 - the base class says ClassVar
+    options: ClassVar = {"progress_tracking_url": "http://127.0.0.1:1/"}
     observer = True
 
 
@@ -154,7 +155,7 @@ class TestPayloadModifier(InterceptorContract):
 
 class TestPayloadModifierAtWork(InterceptorContract):
     plugin = payload_modifier.PLUGIN
-    options = {"params_to_add": {"seed": 1}}  # noqa: RUF012 - the base class says ClassVar
+    options: ClassVar = {"params_to_add": {"seed": 1}}
 
 
 class TestResponsesToChat(InterceptorContract):
@@ -170,14 +171,14 @@ class TestResponsesToChat(InterceptorContract):
 
 class TestCompletionsToChat(InterceptorContract):
     plugin = completions_to_chat.PLUGIN
-    options = {"user_template": "{{ prompt }}"}  # noqa: RUF012 - the base class says ClassVar
+    options: ClassVar = {"user_template": "{{ prompt }}"}
     request = b'{"model": "m", "prompt": "hi", "temperature": 0, "stream": true}'
     route = "completions"
 
 
 class TestChatToCompletions(InterceptorContract):
     plugin = chat_to_completions.PLUGIN
-    options = {"chat_template": "{{ messages }}", "default_max_tokens": 9}  # noqa: RUF012 - the base class says ClassVar
+    options: ClassVar = {"chat_template": "{{ messages }}", "default_max_tokens": 9}
 
     @pytest.fixture(autouse=True)
     def a_completion_is_behind_it(self, monkeypatch) -> None:
@@ -199,7 +200,7 @@ class TestResponseLogging(InterceptorContract):
 
 class TestSystemMessage(InterceptorContract):
     plugin = system_message.PLUGIN
-    options = {"system_message": "Be brief."}  # noqa: RUF012 - the base class says ClassVar
+    options: ClassVar = {"system_message": "Be brief."}
 
 
 def test_every_built_in_interceptor_is_under_contract() -> None:

@@ -21,7 +21,7 @@ async def two_choices(folder: Path) -> AsyncIterator[tuple[Gated, ASGIExchange]]
     """A stream of two choices that has been asked for, and the model server with its two requests."""
     async with (
         gated() as upstream,
-        sidecar(folder, upstream, TRANSFORMERS) as proxy,  # type: ignore[arg-type]
+        sidecar(folder, upstream, TRANSFORMERS) as proxy,
         proxy.exchange(CHAT, chat(n=2, seed=1, stream=True), {}) as exchange,
     ):
         yield upstream, exchange

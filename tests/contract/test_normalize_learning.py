@@ -103,7 +103,7 @@ class TestLearning:
 
     async def test_an_answer_that_took_what_another_saw_refused_is_asked_again(self, tmp_path) -> None:
         """A run settles each parameter once, also where a server changes its mind in between."""
-        async with gated() as upstream, sidecar(tmp_path, upstream, LEARN) as proxy:  # type: ignore[arg-type]
+        async with gated() as upstream, sidecar(tmp_path, upstream, LEARN) as proxy:
             early = asyncio.ensure_future(proxy.ask(chat(top_k=1, max_tokens=5)))
             slow = await upstream.call()
             late = asyncio.ensure_future(proxy.ask(chat(top_k=2)))

@@ -179,7 +179,7 @@ async def test_an_answer_that_cannot_be_kept_uses_up_no_index(
 
 
 async def test_a_client_that_leaves_before_the_headers_gives_its_sample_back(tmp_path) -> None:
-    async with gated() as upstream, sidecar(tmp_path, upstream, ["caching"], **NAMED) as proxy:  # type: ignore[arg-type]
+    async with gated() as upstream, sidecar(tmp_path, upstream, ["caching"], **NAMED) as proxy:
         async with proxy.exchange(CHAT, PLAIN, {"x-evalside-run": "r"}) as exchange:
             call = await upstream.call()
             await leave(exchange)
@@ -188,7 +188,7 @@ async def test_a_client_that_leaves_before_the_headers_gives_its_sample_back(tmp
 
 
 async def test_a_client_that_leaves_in_mid_stream_gives_its_sample_back(tmp_path) -> None:
-    async with gated() as upstream, sidecar(tmp_path, upstream, ["caching"], **NAMED) as proxy:  # type: ignore[arg-type]
+    async with gated() as upstream, sidecar(tmp_path, upstream, ["caching"], **NAMED) as proxy:
         async with proxy.exchange(CHAT, STREAM, {"x-evalside-run": "r"}) as exchange:
             call = await upstream.call()
             await call.begin(event_of("hi"))
@@ -200,7 +200,7 @@ async def test_a_client_that_leaves_in_mid_stream_gives_its_sample_back(tmp_path
 
 async def test_a_client_that_leaves_before_its_last_byte_gives_back_what_is_kept(tmp_path) -> None:
     """Missed, and replayed: the next one gets the same sample."""
-    async with gated() as upstream, sidecar(tmp_path, upstream, ["caching"], **NAMED) as proxy:  # type: ignore[arg-type]
+    async with gated() as upstream, sidecar(tmp_path, upstream, ["caching"], **NAMED) as proxy:
         for _ in range(2):
             async with proxy.exchange(CHAT, PLAIN, {"x-evalside-run": "r"}) as exchange:
                 exchange.hold()

@@ -1,7 +1,7 @@
 """Single-flight: identical deterministic requests in flight share one call, streamed ones too."""
 
 import asyncio
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -9,6 +9,7 @@ from proxy.cache import flights
 from proxy.testing import ASGIExchange
 from tests.contract.gated import LAST, Gated, event_of, gated
 from tests.contract.sidecar import CHAT, Answer, Sidecar, chat, sidecar
+from tests.waiting import until
 
 NAMED: dict[str, Any] = {"upstream": {"namespace": "n"}}
 STREAM = chat(stream=True)
@@ -53,14 +54,13 @@ async def readers(proxy):
 
 async def boarded(count: int) -> None:
     """Return when so many readers share the one flight there is."""
-    while sum(len(flight._readers) for flight in Watched.flights()) < count:  # noqa: ASYNC110 - no event says so
-        await asyncio.sleep(0)
+    await until(lambda: sum(len(flight._readers) for flight in Watched.flights()) >= count)
 
 
 class Watched(flights.Flights):
     """Flights that a test can look into."""
 
-    made: list[flights.Flights] = []  # noqa: RUF012
+    made: ClassVar[list[flights.Flights]] = []
 
     def __init__(self, *, finish: bool = False) -> None:
         super().__init__(finish=finish)

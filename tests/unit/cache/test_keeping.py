@@ -8,7 +8,7 @@ from proxy.cache import keeping
 from proxy.cache.identities import Always
 from proxy.cache.keeping import Completed, Keeper, Witness
 from proxy.core.facts import UpstreamFacts
-from proxy.core.http import Response
+from proxy.core.http import Payload, Response
 from proxy.core.redact import Redactor
 from proxy.core.stream import Outcome
 from proxy.store.base import Asker, Sequence, StoredResponse
@@ -26,7 +26,8 @@ def completed(answer: Response, document: Any = None, outcome: Outcome = Outcome
     made = exchange(document, run="r", headers=[(b"authorization", KEY)])
     made.put(UpstreamFacts(7.0))
     tap = Completed(made, answer, place(document), NAMED, redactor=Redactor(), then=seen.append)
-    tap.feed(answer.body.raw)  # type: ignore[union-attr]
+    assert isinstance(answer.body, Payload)
+    tap.feed(answer.body.raw)
     tap.done(outcome)
     return seen
 

@@ -5,6 +5,7 @@ import pytest
 from proxy.cache.identities import Always
 from proxy.cache.keeping import Keeper, Witness
 from proxy.cache.lookup import NOTHING, OTHER_SHAPE, Lookup, as_response
+from proxy.core.http import Payload
 from proxy.store.base import StoredResponse
 from proxy.store.memory import MemoryStore
 from tests.unit.cache.parts import PROBED, Watchman, at, plain, stored
@@ -66,6 +67,7 @@ async def test_what_would_lose_something_is_not_converted(store: MemoryStore) ->
 
 def test_a_stored_answer_as_a_response() -> None:
     made = as_response(KEPT)
-    assert (made.status, made.headers, made.body.raw) == (200, KEPT.headers, KEPT.body)  # type: ignore[union-attr]
+    assert isinstance(made.body, Payload)
+    assert (made.status, made.headers, made.body.raw) == (200, KEPT.headers, KEPT.body)
     made.headers.clear()
     assert KEPT.headers

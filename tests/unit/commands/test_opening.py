@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 import typer
 
@@ -12,7 +14,7 @@ async def store(tmp_path) -> str:
     made = SqliteStore(path)
     made.open()
     for name in ("run", "run-2", "run-3", "other"):
-        await made.change(lambda db, name=name: samples.new_pass(db, name, source=None, mode=None))  # type: ignore[misc]
+        await made.change(partial(samples.new_pass, name=name, source=None, mode=None))
     await made.change(lambda db: samples.new_pass(db, "run", source=None, mode=None))
     made.close()
     return f"sqlite:///{path}"

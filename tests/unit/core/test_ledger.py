@@ -1,4 +1,5 @@
 import hashlib
+from typing import ClassVar
 
 import pytest
 from hypothesis import given
@@ -321,7 +322,7 @@ def test_requests_that_one_became_are_entered_together():
 
 def test_changes_to_a_stream_stay_when_another_takes_its_place():
     class Noted:
-        changes = [StreamChange(Difference(("event",), ABSENT, "x"))]  # noqa: RUF012
+        changes: ClassVar = [StreamChange(Difference(("event",), ABSENT, "x"))]
 
         def feed(self, chunk):
             return chunk

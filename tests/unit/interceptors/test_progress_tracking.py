@@ -1,9 +1,8 @@
-import asyncio
-
 import pytest
 
 from proxy.testing import Fault, ModelServer, Reply
 from tests.contract.sidecar import chat, sidecar
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -26,12 +25,6 @@ def tracking(listener, **options):
 
 def told(listener):
     return [(request.method, request.json["samples_processed"]) for request in listener.requests]
-
-
-async def until(condition):
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - what it waits for is in another thread
-            await asyncio.sleep(0.005)
 
 
 async def test_live_answers_are_told_and_nothing_else_counts(tmp_path, server, listener):

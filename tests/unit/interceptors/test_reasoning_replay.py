@@ -1,13 +1,14 @@
-import asyncio
 import json
 import sqlite3
 from contextlib import closing
+from functools import partial
 
 import pytest
 
 from proxy.testing import ModelServer, Reply
 from tests.contract.sidecar import CHAT, chat, sidecar
 from tests.unit.interceptors.alone import events
+from tests.waiting import until
 
 CALL = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
 USER = {"role": "user", "content": "hello"}
@@ -170,15 +171,15 @@ async def test_it_is_written_before_another_worker_can_be_asked(tmp_path, server
         stream_of = Reply(chunks=[events({"object": "chat.completion.chunk", "choices": [choice]})])
         server.on(CHAT, stream_of if stream else answer(**said))
 
-    def written():
+    def written(reasoning):
         with closing(sqlite3.connect(tmp_path / "evalside.db")) as connection:
-            return {row[0] for row in connection.execute("SELECT value FROM memory WHERE kind = 'reasoning'")}
+            rows = connection.execute("SELECT value FROM memory WHERE kind = 'reasoning'").fetchall()
+        return (reasoning,) in rows
 
     async with sidecar(tmp_path, server, replay()) as proxy:
         for reasoning in ("first", "second"):
             say(reasoning)
             await proxy.ask(chat(stream=stream))
-            async with asyncio.timeout(10):
-                while stream and reasoning not in written():  # noqa: ASYNC110 - at once, but behind the last byte
-                    await asyncio.sleep(0.005)
-            assert reasoning in written()
+            if stream:
+                await until(partial(written, reasoning))  # at once, but behind the last byte
+            assert written(reasoning)

@@ -79,7 +79,7 @@ async def test_removal_reaches_messages_and_never_tool_schemas_or_text(tmp_path,
 
 
 async def test_dotted_paths(tmp_path, server) -> None:
-    options = {
+    options: dict[str, Any] = {
         "params_to_remove": ["chat_template_kwargs.a", "messages[].name"],
         "params_to_rename": {"chat_template_kwargs.b": "c"},
         "params_to_add": {"x.y": {"deep": []}, "x.y.z": 1},
@@ -90,7 +90,7 @@ async def test_dotted_paths(tmp_path, server) -> None:
         assert document["chat_template_kwargs"] == {"c": 2}
         assert document["messages"] == [USER]
         assert document["x"] == {"y": {"deep": [], "z": 1}}
-    assert options["params_to_add"]["x.y"] == {"deep": []}  # type: ignore[index]
+    assert options["params_to_add"]["x.y"] == {"deep": []}
 
 
 async def test_headers(tmp_path, server) -> None:

@@ -1,6 +1,7 @@
 import asyncio
 import sqlite3
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -227,12 +228,16 @@ async def test_a_transaction_behind_what_hurries_sees_it(store: SqliteStore) -> 
     assert await count == 1
 
 
+def _told(number: int, connection: sqlite3.Connection) -> int:
+    return number
+
+
 async def test_transactions_that_wait_together_are_committed_together(store: SqliteStore) -> None:
     statements: list[str] = []
     await store._writer.transact(lambda db: db.set_trace_callback(statements.append))
     held = Held(store)
     await held.begun()
-    waiting = [store._writer.transact(lambda db, number=number: number) for number in range(5)]  # type: ignore[misc]
+    waiting = [store._writer.transact(partial(_told, number)) for number in range(5)]
     await held.release()
     assert await asyncio.gather(*waiting) == [0, 1, 2, 3, 4]
     assert statements.count("BEGIN IMMEDIATE") == 2  # what held the thread, and the five

@@ -9,6 +9,7 @@ import pytest
 from proxy.upstream import connection, http1
 from proxy.upstream.http1 import Http1Transport
 from proxy.upstream.transport import AiohttpTransport
+from tests.waiting import until
 
 
 @pytest.fixture(params=[AiohttpTransport, Http1Transport])
@@ -151,9 +152,7 @@ async def test_a_slow_reader_holds_the_server_back(monkeypatch):
         assert isinstance(response.stream, httpx.AsyncByteStream)
         chunks = aiter(response.stream)
         read = len(await anext(chunks))
-        async with asyncio.timeout(10):
-            while not connections[0].transport.get_write_buffer_size():  # noqa: ASYNC110 - the kernel's buffers fill
-                await asyncio.sleep(0.005)
+        await until(lambda: connections[0].transport.get_write_buffer_size() > 0)  # the kernel's buffers are full
         read += sum([len(chunk) async for chunk in chunks])
         await response.aclose()
     assert read == size
@@ -194,9 +193,7 @@ async def test_idle_connections_are_closed_in_the_end(monkeypatch):
     monkeypatch.setattr(http1, "IDLE", 0.05)
     async with serving(OK, OK) as (url, connections), Http1Transport() as transport:
         await ask(transport, url)
-        async with asyncio.timeout(10):
-            while transport._open:  # noqa: ASYNC110 - the sweep comes by itself
-                await asyncio.sleep(0.005)
+        await until(lambda: not transport._open)  # the sweep comes by itself
         await ask(transport, url)
     assert len(connections) == 2
 

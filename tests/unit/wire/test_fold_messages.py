@@ -4,7 +4,7 @@ import pytest
 
 from proxy.wire.fold_messages import fold, unfold
 
-START = {
+START: dict[str, Any] = {
     "type": "message_start",
     "message": {
         "id": "m",
@@ -80,7 +80,7 @@ def changed(event, **fields):
     return {**event, **fields}
 
 
-MESSAGE: dict[str, Any] = START["message"]  # type: ignore[assignment]
+MESSAGE: dict[str, Any] = START["message"]
 LOSSY: dict[str, list[dict[str, Any]]] = {
     "nothing": [],
     "no end": [START, STOP],

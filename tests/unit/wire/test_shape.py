@@ -46,7 +46,7 @@ ENVELOPE = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model":
 START = {**ENVELOPE, "choices": [{"index": 0, "delta": {"role": "assistant", "content": "a"}, "finish_reason": None}]}
 END = {**ENVELOPE, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
 USAGE = {**ENVELOPE, "choices": [], "usage": {"total_tokens": 3}}
-ANSWER = {
+ANSWER: dict[str, Any] = {
     **ENVELOPE,
     "object": "chat.completion",
     "choices": [{"index": 0, "message": {"role": "assistant", "content": "a"}, "finish_reason": "stop"}],
@@ -143,7 +143,7 @@ def test_what_is_malformed_is_a_miss(route, body):
 
 
 def test_an_answer_that_a_stream_cannot_hold_is_a_miss():
-    for broken in ({**ANSWER, "object": "other"}, {**ANSWER, "choices": [*ANSWER["choices"]] * 2}):  # type: ignore[misc]
+    for broken in ({**ANSWER, "object": "other"}, {**ANSWER, "choices": [*ANSWER["choices"]] * 2}):
         assert converted(routes.CHAT, encode(broken), have="plain", want="sse") is None
 
 

@@ -1,4 +1,5 @@
 import json
+from typing import ClassVar
 
 import pytest
 import yaml
@@ -105,7 +106,7 @@ def test_repeats_and_pass_at_k(make):
 
 
 class TestJudge:
-    GRADING = {  # noqa: RUF012
+    GRADING: ClassVar = {
         "type": "llm_judge",
         "system": "You grade.",
         "prompt": "{{ question }} Right: {{ target }}. Said: {{ answer }}. Kind: {{ kind }}",
