@@ -33,7 +33,7 @@ from proxy.testing import ModelServer
 from tests.killable import Killable
 from tests.waiting import wait_for
 
-pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(900)]
 ROOT = Path(__file__).parents[2]
 KILLS = 50
 CLIENTS = 8
@@ -223,7 +223,8 @@ async def test_no_answer_is_lost_wrong_or_had_twice(tmp_path) -> None:
     promised = [item for life in lives for item in _promised(life, kept)]
     assert len(promised) > 20 * KILLS
     missing = [item for item in promised if kept.get(item.place) != {item.text}]
-    assert not missing, (tmp_path / "sidecar.log").read_text()[-2000:]
+    log = (tmp_path / "sidecar.log").read_text().splitlines()
+    assert not missing, [line for line in log if '"level":"info"' not in line]
 
 
 def _promised(life: list[Had], kept: Kept) -> list[Had]:
