@@ -24,6 +24,8 @@ console = logging.getLogger("evalside.exchanges")
 _KIND = "reasoning"
 _FIELDS = ("reasoning_content", "reasoning")
 _SYSTEM_ROLES = ("system", "developer")
+_AMBIGUOUS = ""
+"""Remembered in place of reasoning where an answer that reads the same came with another: nobody can tell which it is."""
 
 
 class ReasoningReplayConfig(StrictConfig):
@@ -44,7 +46,8 @@ class ReasoningReplay:
     """Remembers the reasoning of every answer in a chat, for the run it belongs to.
 
     An answer is known by what the client had said until then, with its tool calls or its text: some servers count the
-    IDs of tool calls in each conversation from 0, and a short text is said in many.
+    IDs of tool calls in each conversation from 0, and a short text is said in many. Where several samples of one turn read
+    the same and were reasoned differently, none gets any back, and that is counted.
     """
 
     def __init__(self, config: ReasoningReplayConfig, services: Services) -> None:
@@ -60,6 +63,9 @@ class ReasoningReplay:
         for index, (message, before) in enumerate(_placed(body.json, exchange.received)):
             reasoning = self._recalled(exchange.run, message, before)
             if reasoning is None:
+                self._miss(exchange, message)
+            elif reasoning == _AMBIGUOUS:
+                self._log.observe(exchange.run, {"reasoning_ambiguous": 1})
                 self._miss(exchange, message)
             else:
                 self._give_back(list(_assistant(body.edit()))[index], reasoning)
@@ -81,8 +87,9 @@ class ReasoningReplay:
             await self._log.flush()
 
     def _recalled(self, run: str | None, message: Mapping[str, Any], before: str) -> str | None:
-        found = (self._memory.recall(run, _KIND, f"{before}:{key}") for key in _keys(message))
-        return next((reasoning for reasoning in found if reasoning is not None), None)
+        recalled = (self._memory.recall(run, _KIND, f"{before}:{key}") for key in _keys(message))
+        found = {reasoning for reasoning in recalled if reasoning is not None}
+        return (found.pop() if len(found) == 1 else _AMBIGUOUS) if found else None
 
     def _miss(self, exchange: Exchange, message: Mapping[str, Any]) -> None:
         if self._config.log_misses and not _reasoning(message):
@@ -93,7 +100,9 @@ class ReasoningReplay:
         if reasoning:
             before, keep = _conversation(exchange.received)[-1], self._config.cache_max_entries
             for key in _keys(message):
-                self._memory.remember(exchange.run, _KIND, f"{before}:{key}", reasoning, keep=keep)
+                at = f"{before}:{key}"
+                same = self._memory.recall(exchange.run, _KIND, at) in {None, reasoning}
+                self._memory.remember(exchange.run, _KIND, at, reasoning if same else _AMBIGUOUS, keep=keep)
                 self._unwritten = True
 
     def _give_back(self, message: dict[str, Any], reasoning: str) -> None:

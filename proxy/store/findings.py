@@ -61,6 +61,7 @@ def of_run(db: Database, run: str, number: int) -> list[Finding]:
         *_mixed_identity(db, run),
         *_verified(db, run),
         *_damped(db, run, number),
+        *_ambiguous(db, run, number),
         *_aborted(db, run, number),
     ]
 
@@ -82,6 +83,17 @@ def _damped(db: Database, run: str, number: int) -> list[Finding]:
         " answer from memory (damping). The harness hammers an error: look at the exchanges of this status."
     )
     return [{"finding": "damped", "count": repeated.times, "text": text}]
+
+
+def _ambiguous(db: Database, run: str, number: int) -> list[Finding]:
+    unsure = quantities(db, run, number).get("reasoning_ambiguous")
+    if unsure is None:
+        return []
+    text = (
+        f"{unsure.times} earlier answers were sent on without their reasoning: other samples of the same turn read the"
+        " same and were reasoned differently (reasoning_replay). A client that keeps the reasoning itself can send it."
+    )
+    return [{"finding": "reasoning_ambiguous", "count": unsure.times, "text": text}]
 
 
 def _repeats(distinct: int, collapsed: int) -> Finding:

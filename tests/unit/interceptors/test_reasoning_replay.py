@@ -122,6 +122,36 @@ async def test_no_conversation_gets_the_reasoning_of_another(tmp_path, server, s
             assert f"they ask: {question['content']}<" in proxy.last["messages"][2]["content"]
 
 
+@pytest.mark.parametrize("said", [{"content": "yes"}, {"content": None, "tool_calls": [CALL]}])
+async def test_where_equal_answers_were_reasoned_differently_none_gets_any(tmp_path, server, said):
+    body = chat(messages=[USER, {"role": "assistant", **said}, USER])
+    async with sidecar(tmp_path, server, replay()) as proxy:
+        for reasoning in ("one way", "one way", "another way", "one way"):
+            server.enqueue(answer(**said, reasoning_content=reasoning))
+            await proxy.ask(chat(temperature=1), x_evalside_run="r")
+            if reasoning == "one way":
+                await proxy.ask(body, x_evalside_run="r")
+        sent = [request.json for request in server.generation_requests]
+        assert [sent[turn] == body for turn in (1, 3, 6)] == [False, False, True]
+        assert proxy.last == body
+        findings = (await proxy.get("/-/runs/r")).json["findings"]
+    [finding] = [found for found in findings if found["finding"] == "reasoning_ambiguous"]
+    assert finding["count"] == 1
+
+
+async def test_choices_that_read_the_same_and_were_reasoned_differently_are_ambiguous(tmp_path, server):
+    choices = [
+        {"index": index, "message": {"role": "assistant", "content": "4", "reasoning_content": reasoning}}
+        for index, reasoning in enumerate(("one way", "another way"))
+    ]
+    body = chat(messages=[USER, {"role": "assistant", "content": "4"}, USER])
+    async with sidecar(tmp_path, server, replay()) as proxy:
+        server.enqueue(Reply(json={"choices": choices}))
+        await proxy.ask(chat(n=2), x_evalside_run="r")
+        await proxy.ask(body, x_evalside_run="r")
+        assert proxy.last == body
+
+
 async def test_what_others_tell_the_model_in_each_turn_does_not_count(tmp_path, server):
     server.enqueue(answer(content="42", reasoning_content="hm"))
     counter = {"name": "turn_counter", "config": {"max_turns": 1000, "trigger": "periodic", "position": "user_message"}}
