@@ -35,21 +35,26 @@ class Command:
 
 
 class ChildProcess:
-    """Runs a command while the `with` block is open. Its output goes to `log_path` (0600).
+    """Runs a command while the `with` block is open. Its output goes to `log_path` (0600), behind what is there already
+    if it `appends`.
 
     Leaving the block sends SIGTERM, and SIGKILL to what is left of it after `grace_s` seconds. Its standard input stays
     empty, and ends with this process however that ends: a child that watches it does not outlive a `kill -9`.
     """
 
-    def __init__(self, command: Command, log_path: Path, *, grace_s: float = 10.0) -> None:
+    def __init__(self, command: Command, log_path: Path, *, grace_s: float = 10.0, appends: bool = False) -> None:
         self.log_path = log_path
+        self._appends = appends
+        self._log_start = 0
         self._command = command
         self._grace_s = grace_s
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         self.log_path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self.log_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        how = os.O_APPEND if self._appends else os.O_TRUNC
+        descriptor = os.open(self.log_path, os.O_WRONLY | os.O_CREAT | how, 0o600)
+        self._log_start = os.fstat(descriptor).st_size
         try:
             # A session of its own: Ctrl-C reaches only us, and we stop the children in order.
             self._process = subprocess.Popen(  # noqa: S603 - the arguments are ours, no shell
@@ -132,7 +137,8 @@ class ChildProcess:
             return False
 
     def _log_end(self) -> str:
-        lines = self.log_path.read_text(errors="replace").splitlines()[-_TAIL_LINES:]
+        written = self.log_path.read_bytes()[self._log_start :]  # what an earlier process left there is not of this one
+        lines = written.decode(errors="replace").splitlines()[-_TAIL_LINES:]
         shown = "\n".join(f"  | {line}" for line in lines) if lines else "  | (nothing)"
         return f"\nThe end of its log, {self.log_path}:\n{self._command.redactor.text(shown)}"
 

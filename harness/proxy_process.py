@@ -26,9 +26,9 @@ SERVE = (sys.executable, "-m", "proxy.cli", "serve", "--with-parent")
 class Sidecar(Service):
     """A sidecar in front of `endpoint` while the `with` block is open, on a free loopback port: see `url`.
 
-    Its log goes to `log_path`, its answers to the SQLite file `store`, unless `proxy`, further settings of the sidecar,
-    names another. It inherits the descriptors `held`. Raises ConfigurationError if the endpoint's key variable is not
-    set or the sidecar refuses its settings, StartError with the end of the log if it does not come up.
+    Its log goes to the end of `log_path`, its answers to the SQLite file `store`, unless `proxy`, further settings of
+    the sidecar, names another. It inherits the descriptors `held`. Raises ConfigurationError if the endpoint's key
+    variable is not set or the sidecar refuses its settings, StartError with the end of the log if it does not come up.
     """
 
     def __init__(  # noqa: PLR0913 - each has a default that serves
@@ -67,7 +67,7 @@ class Sidecar(Service):
             redactor = Redactor.of(self._endpoint)
             descriptors = (listener.fileno(), *self._held)
             command = Command("the sidecar", argv, _environment(self._config), descriptors, redactor)
-            self._process = stack.enter_context(ChildProcess(command, self._log_path))
+            self._process = stack.enter_context(ChildProcess(command, self._log_path, appends=True))
         try:
             self._process.wait_ready(f"{url}/-/live", self._start_timeout_s)
         except StartError as error:

@@ -49,8 +49,9 @@ class DiscoveryConfig(StrictModel):
     def _installed_instead(cls, value: list[str]) -> list[str]:
         if value:
             raise ValueError(
-                f"discovery of {value[0]!r} is not needed: an interceptor of your own is named in the list of "
-                "interceptors, see the guide 'Write an interceptor'"
+                f"discovery of {value[0]!r} is not done: classes of the reference system run in no other, and an "
+                "interceptor of your own is named in the list of interceptors by where it is, as in "
+                "`- my_module:PLUGIN`; see the guide 'Write an interceptor'"
             )
         return value
 

@@ -21,7 +21,7 @@ _GRACE_S = 30.0
 
 
 class Deployed(Service):
-    """The server of a deployment while the `with` block is open; its console goes to `log_path`.
+    """The server of a deployment while the `with` block is open; its console goes to the end of `log_path`.
 
     It also ends if this process is killed. Raises StartError with the end of the log if it stops at start, or answers
     none of its health paths in time.
@@ -36,7 +36,7 @@ class Deployed(Service):
         port = self._deployment.port or _free_port()
         argv = arguments(self._deployment, port)
         command = Command(f"the model server ({shlex.join(argv[:3])} …)", [*_LEASH, *argv], self._environment())
-        process = stack.enter_context(ChildProcess(command, self._log_path, grace_s=_GRACE_S))
+        process = stack.enter_context(ChildProcess(command, self._log_path, grace_s=_GRACE_S, appends=True))
         url = f"http://127.0.0.1:{port}"
         process.wait_ready([f"{url}{path}" for path in self._deployment.health], self._deployment.start_timeout)
         return url

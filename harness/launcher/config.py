@@ -17,6 +17,15 @@ from harness.tasks.catalog import NATIVE, resolve
 _NO_SERVER_YET = "http://deployment.invalid/v1"
 """The URL of a target whose server is started first. RFC 2606 keeps `.invalid` free."""
 _ROOTS = ("config", "target")
+_OWN_NAMES = {
+    ("config", "params", "extra"),
+    ("config", "judge", "params", "extra"),
+    ("config", "judge", "api_endpoint", "adapter_config"),
+    ("target", "proxy"),
+    ("target", "api_endpoint", "adapter_config"),
+}
+"""Below these, names are the user's or the sidecar's own, and may have dots."""
+Where = tuple[str, ...]
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -100,13 +109,18 @@ def output_dir(document: Mapping[str, Any]) -> Path:
     return _checked(LaunchConfig, document, "").execution.output_dir
 
 
-def flattened(overrides: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Overrides by their whole dotted keys, however they were nested."""
+def flattened(overrides: Mapping[str, Any], path: Where = ()) -> Iterator[tuple[Where, Any]]:
+    """Overrides by where each belongs, however they were nested: dots in a name part it, but for names of the user's.
+
+    Those are below `config.params.extra` and the sidecar's own sections: `{"model_aliases": {"gpt-4.1": "m"}}`.
+    """
     for name, value in overrides.items():
+        own = any(path[: len(place)] == place for place in _OWN_NAMES)
+        where = (*path, *([str(name)] if own else str(name).split(".")))
         if isinstance(value, Mapping) and value:
-            yield from flattened(value, f"{prefix}{name}.")
+            yield from flattened(value, where)
         else:
-            yield f"{prefix}{name}", value
+            yield where, value
 
 
 def _entries(launch: LaunchConfig, wanted: Sequence[str]) -> list[TaskEntry]:
@@ -173,8 +187,9 @@ def _type(name: str) -> str:
 
 
 def _override(made: dict[str, Any], overrides: Mapping[str, Any]) -> None:
-    for key, value in flattened(overrides):
-        *path, last = key.split(".")
+    for where, value in flattened(overrides):
+        *path, last = where
+        key = ".".join(where)
         if not path or path[0] not in _ROOTS:
             raise ConfigurationError(
                 f"override {key!r} begins neither with 'config.' nor with 'target.'{nearest(key, _OFTEN)}"

@@ -116,6 +116,8 @@ def check_metrics(folder: Folder, ended_at: datetime, asked: int, counted: int) 
     assert stats["count"] + stats["cache_hits"] >= counted
     assert not list(path.parent.glob("*.journal.jsonl"))
     assert not (path.parent / "processes.jsonl").exists()
+    [log] = folder.path.glob("out/**/sidecar.log")
+    assert log.read_text().count("stop with Ctrl-C") == 2
 
 
 def test_a_replay_gives_the_same_without_a_model_server(tmp_path: Path) -> None:

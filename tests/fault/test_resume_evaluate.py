@@ -43,10 +43,6 @@ MODES: dict[str, dict[str, Any]] = {
 }
 
 
-def _asked(server: ModelServer, count: int) -> bool:
-    return len(server.generation_requests) >= count
-
-
 def by_request(body: dict[str, Any], choice: int, call: int) -> str:
     """An answer that is a function of the request and its seed; some are right."""
     digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).digest()
@@ -80,6 +76,10 @@ class Program:
     def known(self) -> RunRow:
         with Runs(self.path / ".evalside") as runs:
             return runs.find("mine")
+
+
+def reached(server: ModelServer, moment: int) -> bool:
+    return len(server.generation_requests) >= moment
 
 
 def kill_program(process: subprocess.Popen[str]) -> None:
@@ -133,7 +133,7 @@ def test_a_call_that_goes_on_equals_an_undisturbed_one(
     server.clear()
     program = Program(tmp_path / "killed", server.url, MODES[mode])
     process = program.start()
-    wait_for(lambda: len(server.generation_requests) >= moment, 60)
+    wait_for(partial(reached, server, moment), 60)
     end(process)
     assert program.known().state == left
 
@@ -155,7 +155,7 @@ def test_a_call_that_is_killed_again_and_again_comes_to_its_end(
     for kills in range(1, 4):
         process = program.start()
         moment = random.randint(10 * kills - 9, 10 * kills)
-        wait_for(partial(_asked, server, moment), 60)
+        wait_for(partial(reached, server, moment), 60)
         kill_program(process)
     assert program.finish() == undisturbed["sampled"]
     asked = Counter(request.body for request in server.generation_requests)

@@ -175,7 +175,11 @@ def test_the_old_name_of_a_chat_endpoint_is_taken():
     ("model", "values", "message"),
     [
         (AdapterConfig, {"mode": "sevrer"}, "mode: Input should be 'server' or 'client' (got 'sevrer')"),
-        (AdapterConfig, {"discovery": {"modules": ["mine"]}}, "discovery.modules: discovery of 'mine' is not needed"),
+        (
+            AdapterConfig,
+            {"discovery": {"modules": ["mine"]}},
+            "discovery.modules: discovery of 'mine' is not done: classes",
+        ),
         (AdapterConfig, {"post_eval_hooks": ["mine"]}, "post_eval_hooks has 'mine'; run it yourself"),
         (
             AdapterConfig,

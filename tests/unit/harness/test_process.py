@@ -48,6 +48,19 @@ def test_what_ignores_sigterm_is_killed(tmp_path):
     assert not is_alive(pid)
 
 
+def test_a_log_that_is_added_to_keeps_what_was_there_and_errors_show_what_is_new(tmp_path):
+    log = tmp_path / "log"
+    log.write_text("of an earlier process\n")
+    with (
+        pytest.raises(StartError) as failed,
+        ChildProcess(python("print('of this one')"), log, appends=True) as process,
+    ):
+        process.wait_ready("http://127.0.0.1:9", 30)
+    assert log.read_text() == "of an earlier process\nof this one\n"
+    assert str(failed.value).endswith("  | of this one")
+    assert "earlier" not in str(failed.value)
+
+
 def test_an_exception_in_the_block_ends_the_process(tmp_path):
     pids: list[int] = []
 

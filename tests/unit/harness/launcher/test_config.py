@@ -123,4 +123,19 @@ def test_a_task_of_another_harness_keeps_its_whole_name():
 
 
 def test_flattened_keeps_lists_and_empty_maps():
-    assert dict(flattened({"a.b": 1, "c": {"d": {"e": []}, "f": {}}})) == {"a.b": 1, "c.d.e": [], "c.f": {}}
+    found = dict(flattened({"a.b": 1, "c": {"d": {"e": []}, "f": {}}}))
+    assert found == {("a", "b"): 1, ("c", "d", "e"): [], ("c", "f"): {}}
+
+
+def test_names_of_the_users_own_keep_their_dots():
+    extra = {"env": {"my.variable": "1"}, "a.b": {"c.d": 2}}
+    found = dict(flattened({"config.params": {"extra": extra}, "config": {"params.top_p": 0.5}}))
+    place = ("config", "params", "extra")
+    assert found == {
+        (*place, "env", "my.variable"): "1", (*place, "a.b", "c.d"): 2, ("config", "params", "top_p"): 0.5,
+    }  # fmt: skip
+    proxy = {"upstream": {"model_aliases": {"gpt-4.1": "m"}}}
+    assert dict(flattened({"target": {"proxy": proxy}})) == {
+        ("target", "proxy", "upstream", "model_aliases", "gpt-4.1"): "m"
+    }
+    assert dict(flattened({"config.params.extra.env.x": 1})) == {(*place, "env", "x"): 1}

@@ -6,6 +6,7 @@ import yaml
 
 from harness.api import ApiEndpoint, ConfigParams, EvaluationConfig, EvaluationTarget
 from harness.launcher.compose import Source, compose
+from harness.launcher.config import Wanted, make_plan
 from harness.processes import Process
 from harness.records import SampleRecord
 from harness.redact import Redactor
@@ -52,6 +53,18 @@ def test_texts_of_the_run_config_come_back_as_they_were(tmp_path, text):
     composed = compose(Source(file=write_run_config(tmp_path, config, target, Redactor())), ())
     [task] = composed["evaluation"]["tasks"]
     assert task["overrides"]["config.params"]["extra"] == {"command": text, "list": [text]}
+
+
+def test_names_with_dots_come_back_from_the_run_config(tmp_path):
+    """As of the tasks that ask for them: `evalside run --config run_config.yml` asks the same again."""
+    extra = {"body": {"logit.bias": {"1.5": 1}}, "a.b": "c"}
+    config = EvaluationConfig(type="smoke", params=ConfigParams(extra=extra))
+    proxy = {"upstream": {"model_aliases": {"gpt-4.1": "m"}}}
+    target = EvaluationTarget(api_endpoint=ApiEndpoint(url="http://h"), proxy=proxy)
+    composed = compose(Source(file=write_run_config(tmp_path, config, target, Redactor())), ())
+    [task] = make_plan(composed, Wanted(), tmp_path).tasks
+    assert task.config.params.extra == extra
+    assert task.target.proxy == proxy
 
 
 def test_the_run_config_is_the_launchers_and_holds_no_secret(tmp_path, monkeypatch):
