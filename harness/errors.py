@@ -44,6 +44,10 @@ class RunError(HarnessError):
     """A run cannot be had as asked: it goes on already, or is not in the state that is needed."""
 
 
+class ExportError(HarnessError):
+    """A tracker does not take the scores. The message has its own words."""
+
+
 class UnknownRun(ConfigurationError):
     """No run has this id or begins with it, or several do."""
 

@@ -5,16 +5,21 @@ import io
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from harness.errors import ConfigurationError
+from harness.errors import ConfigurationError, ExportError
 from harness.reporting.folder import Ended
 from harness.strict import nearest
 
 Scores = dict[str, Any]
+_COLUMNS: Mapping[str, type] = {
+    "task": str, "model": str, "metric": str, "score": str, "value": float, "stderr": float, "count": int, "low": float,
+    "high": float, "folder": str,
+}  # fmt: skip
 
 
 def flat_scores(ended: Ended) -> Iterator[Scores]:
@@ -61,7 +66,7 @@ def as_csv(tasks: Sequence[Ended]) -> bytes:
     """A table with one line for each score."""
     rows = [row for ended in tasks for row in flat_scores(ended)]
     text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]))
+    writer = csv.DictWriter(text, fieldnames=list(_COLUMNS))
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue().encode()
@@ -70,7 +75,10 @@ def as_csv(tasks: Sequence[Ended]) -> bytes:
 def as_parquet(tasks: Sequence[Ended]) -> bytes:
     """The same table as Parquet. Raises ConfigurationError where pyarrow is not installed."""
     pyarrow, parquet = _needed("pyarrow", "parquet"), _needed("pyarrow.parquet", "parquet")
-    table = pyarrow.Table.from_pylist([row for ended in tasks for row in flat_scores(ended)])
+    kinds = {str: pyarrow.string(), int: pyarrow.int64(), float: pyarrow.float64()}
+    schema = pyarrow.schema([(name, kinds[kind]) for name, kind in _COLUMNS.items()])
+    rows = [row for ended in tasks for row in flat_scores(ended)]
+    table = pyarrow.Table.from_pylist(rows, schema=schema)  # its own would make a column of nulls another type
     sink = io.BytesIO()
     parquet.write_table(table, sink)
     return sink.getvalue()
@@ -103,34 +111,46 @@ def write(tasks: Sequence[Ended], form: str, path: Path) -> None:
 def to_mlflow(tasks: Sequence[Ended], *, tracking_uri: str | None = None, experiment: str = "evalside") -> list[str]:
     """Logs each task as an MLflow run with its scores, settings and files; returns the ids of the runs.
 
-    Samples stay here: they hold prompts. Raises ConfigurationError where mlflow is not installed.
+    Samples stay here: they hold prompts. Raises ConfigurationError where mlflow is not installed, ExportError with its
+    own words where it does not take them.
     """
     mlflow = _needed("mlflow", "mlflow")
-    if tracking_uri is not None:
-        mlflow.set_tracking_uri(tracking_uri)
-    mlflow.set_experiment(experiment)
     ids = []
-    for ended in tasks:
-        with mlflow.start_run(run_name=f"{ended.task} {ended.path.name}") as run:
-            mlflow.log_metrics({_NOT_IN_MLFLOW.sub("_", name): value for name, value in _named(ended).items()})
-            mlflow.log_params(_settings(ended))
-            mlflow.log_artifact(str(ended.path / "results.yml"))
-            ids.append(str(run.info.run_id))
+    with _taken_by("MLflow"):
+        if tracking_uri is not None:
+            mlflow.set_tracking_uri(tracking_uri)
+        mlflow.set_experiment(experiment)
+        for ended in tasks:
+            with mlflow.start_run(run_name=f"{ended.task} {ended.path.name}") as run:
+                mlflow.log_metrics({_NOT_IN_MLFLOW.sub("_", name): value for name, value in _named(ended).items()})
+                mlflow.log_params(_settings(ended))
+                mlflow.log_artifact(str(ended.path / "results.yml"))
+                ids.append(str(run.info.run_id))
     return ids
 
 
 def to_wandb(tasks: Sequence[Ended], *, project: str = "evalside") -> list[str]:
     """Logs each task as a Weights & Biases run with its scores and settings; returns the ids of the runs.
 
-    Samples stay here: they hold prompts. Raises ConfigurationError where wandb is not installed.
+    Samples stay here: they hold prompts. Raises ConfigurationError where wandb is not installed, ExportError with its
+    own words where it does not take them.
     """
     wandb = _needed("wandb", "wandb")
     ids = []
-    for ended in tasks:
-        with wandb.init(project=project, name=f"{ended.task} {ended.path.name}", config=_settings(ended)) as run:
-            run.log(_named(ended))
-            ids.append(str(run.id))
+    with _taken_by("Weights & Biases"):
+        for ended in tasks:
+            with wandb.init(project=project, name=f"{ended.task} {ended.path.name}", config=_settings(ended)) as run:
+                run.log(_named(ended))
+                ids.append(str(run.id))
     return ids
+
+
+@contextmanager
+def _taken_by(tracker: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        raise ExportError(f"{tracker} does not take the scores: {error}") from error
 
 
 def _named(ended: Ended) -> dict[str, float]:

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import pytest
 
-from harness.errors import ConfigurationError
+from harness.errors import ConfigurationError, ExportError
 from harness.reporting import exporting
 from harness.reporting.folder import read_folder
 from tests.unit.harness.reporting.made import folder, results, row
@@ -76,6 +76,15 @@ def test_mlflow_gets_names_that_it_takes(ended, monkeypatch):
     monkeypatch.setitem(sys.modules, "mlflow", Fake())
     assert exporting.to_mlflow([replace(ended, results={**ended.results, "results": {"tasks": tasks}})]) == ["r1"]
     assert Fake.logged == {"quiz/exact_match_strict-match/exact_match_strict-match": 0.5, "quiz/pass_1/pass_1": 1.0}
+
+
+def test_what_a_tracker_refuses_is_told_in_its_own_words(ended, monkeypatch):
+    def init(**_):
+        raise RuntimeError("no account is logged in")
+
+    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=init))
+    with pytest.raises(ExportError, match=r"Weights & Biases does not take the scores: no account is logged in"):
+        exporting.to_wandb([ended])
 
 
 def test_an_unknown_format_suggests_the_nearest(ended, tmp_path):
