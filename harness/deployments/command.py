@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.api import ApiEndpoint
-from harness.errors import ConfigurationError
+from harness.errors import ConfigurationError, StartError
 from harness.plan import Deployment
 from harness.process import ChildProcess, Command
 from harness.service import Service
@@ -24,7 +24,7 @@ class Deployed(Service):
     """The server of a deployment while the `with` block is open; its console goes to the end of `log_path`.
 
     It also ends if this process is killed. Raises StartError with the end of the log if it stops at start, or answers
-    none of its health paths in time.
+    none of its health paths in time, or if its port is taken.
     """
 
     def __init__(self, deployment: Deployment, *, log_path: Path) -> None:
@@ -33,12 +33,13 @@ class Deployed(Service):
         self._log_path = log_path
 
     def _start(self, stack: ExitStack) -> str:
-        port = self._deployment.port or _free_port()
+        port = _free_port(self._deployment.port)
         argv = arguments(self._deployment, port)
         command = Command(f"the model server ({shlex.join(argv[:3])} …)", [*_LEASH, *argv], self._environment())
         process = stack.enter_context(ChildProcess(command, self._log_path, grace_s=_GRACE_S, appends=True))
         url = f"http://127.0.0.1:{port}"
         process.wait_ready([f"{url}{path}" for path in self._deployment.health], self._deployment.start_timeout)
+        process.check_alive()  # else another server answered there
         return url
 
     def endpoint(self) -> ApiEndpoint:
@@ -75,7 +76,14 @@ def arguments(deployment: Deployment, port: int | str) -> list[str]:
     return words
 
 
-def _free_port() -> int:
+def _free_port(wanted: int) -> int:
+    """The port `wanted`, 0 for any. Raises StartError if another server has it: that one would be taken for ours."""
     # Other people's servers take no bound socket; between this and their own bind somebody could take the port.
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+    try:
+        with socket.create_server(("127.0.0.1", wanted)) as listener:
+            return int(listener.getsockname()[1])
+    except OSError as error:
+        raise StartError(
+            f"port {wanted} is taken or not allowed ({error.strerror}); end what has it, or leave deployment.port at "
+            "0, a free one"
+        ) from error
