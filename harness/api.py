@@ -68,7 +68,7 @@ class ApiEndpoint(StrictModel):
             raise ValueError("api_key and api_key_name differ; they mean the same thing, so give one of them")
         return data | {"api_key_name": names[0], "api_key": names[0]} if names else data
 
-    @field_validator("api_key_name", "api_key")
+    @field_validator("api_key_name")  # api_key is the same, and one mistake is told once
     @classmethod
     def _name_not_key(cls, value: str | None) -> str | None:
         # The value is not shown: who gets here may have pasted the key itself.

@@ -1,5 +1,7 @@
 """Carries a run out in front of a user: what it is, its progress, what came of it, and how to go on."""
 
+from typing import Annotated
+
 import typer
 from rich.console import Console
 
@@ -16,6 +18,11 @@ from harness.reporting.report import REPORT_HTML
 from harness.runs.database import Runs
 from harness.tasks.catalog import resolve
 
+FailOn = Annotated[
+    list[str] | None,
+    typer.Option(help="FINDING or FINDING=SHARE, such as truncated=0.05: exit code 3 above it; repeatable."),
+]
+
 
 def carry(runs: Runs, start: Start, thresholds: Thresholds = NOTHING_FAILS) -> None:
     """Runs it. Raises typer.Exit: 1 if a task failed or a sample got no answer, 3 if a finding is above its threshold.
@@ -26,7 +33,8 @@ def carry(runs: Runs, start: Start, thresholds: Thresholds = NOTHING_FAILS) -> N
     say(console, f"run {start.run}, files in {start.folder}")
     for task in start.plan.tasks:
         found = resolve(task.config.type)
-        say(console, f"  {found.said}")
+        same = task.name in {found.entry.name, found.entry.qualified}
+        say(console, f"  {found.said}" if same else f"  {task.name} is {found.said}")
         foreign = ForeignTask.of(found.entry)
         needed = foreign.to_install(task.config) if foreign is not None else ()
         if needed:

@@ -10,7 +10,7 @@ import typer
 from harness.errors import ConfigurationError
 from harness.evaluate import new_folder
 from harness.execution import begin, check_plan, new_id
-from harness.launcher.carrying import carry
+from harness.launcher.carrying import FailOn, carry
 from harness.launcher.completion import complete_task
 from harness.launcher.compose import Source, compose
 from harness.launcher.config import Wanted, make_plan, output_dir
@@ -61,10 +61,7 @@ def run(  # noqa: PLR0913 - one parameter for each option
         list[str] | None,
         typer.Option("-o", "--override", help="key=value, for a key of the configuration or a new one; repeatable."),
     ] = None,
-    fail_on: Annotated[
-        list[str] | None,
-        typer.Option(help="FINDING or FINDING=SHARE, such as truncated=0.05: exit code 3 above it; repeatable."),
-    ] = None,
+    fail_on: FailOn = None,
     dry_run: Annotated[
         bool, typer.Option("-n", "--dry-run", help="Print everything that would be done, and do nothing.")
     ] = False,

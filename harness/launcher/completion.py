@@ -1,12 +1,13 @@
 """What the shell offers for arguments: tasks, and ids of runs."""
 
 from harness.runs.database import FOLDER, Runs
-from harness.tasks import NAMES, local_tasks
+from harness.tasks.catalog import NATIVE, catalog
 
 
 def complete_task(incomplete: str) -> list[str]:
     """Tasks that begin so."""
-    return [name for name in [*NAMES, *local_tasks()] if name.startswith(incomplete)]
+    names = [entry.name if entry.harness == NATIVE else entry.qualified for entry in catalog()]
+    return [name for name in names if name.startswith(incomplete)]
 
 
 def complete_run(incomplete: str) -> list[tuple[str, str]]:

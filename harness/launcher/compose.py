@@ -1,6 +1,6 @@
 """Composes the configuration of a run: a file, the groups it names, and what the command line says on top."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -184,8 +184,20 @@ def _task(config: Any, name: str, override: str) -> Any:
 def _refuse_missing(config: Any) -> None:
     from omegaconf import OmegaConf  # noqa: PLC0415 - an extra
 
-    missing = sorted(OmegaConf.missing_keys(config))
+    # Looked for without resolving: what refers to a missing value (`${.model}`) would fail first, and less clearly.
+    missing = sorted(_without_value(OmegaConf.to_container(config, resolve=False)))
     if missing:
         raise ConfigurationError(
             f"{', '.join(missing)}: required, and has no value (???); give it with `-o {missing[0]}=…` or in the file"
         )
+
+
+def _without_value(value: Any, place: str = "") -> Iterator[str]:
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield from _without_value(item, f"{place}.{name}" if place else str(name))
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            yield from _without_value(item, f"{place}[{number}]")
+    elif value == "???":
+        yield place

@@ -17,12 +17,13 @@ from rich.console import Console
 from harness.errors import RunError
 from harness.evaluate import RESULTS_ROOT
 from harness.execution import begin, check_plan, go_on, new_id, replayed_plan
-from harness.launcher.carrying import carry
+from harness.launcher.carrying import FailOn, carry
 from harness.launcher.completion import complete_run
 from harness.launcher.failing import failing, say
 from harness.launcher.ls import AsJson, run_row, when
 from harness.launcher.tables import screen, table
 from harness.plan import Plan, PlannedTask
+from harness.reporting.findings import Thresholds
 from harness.runs.database import RunRow, Runs
 from harness.runs.lock import goes_on, is_held, owner
 from harness.withheld import from_variables, restored, without
@@ -123,17 +124,19 @@ Secrets = Annotated[
 ]
 
 
-def resume(run: Id, *, secret: Secrets = None) -> None:
+def resume(run: Id, *, secret: Secrets = None, fail_on: FailOn = None) -> None:
     """Go on with a run that was interrupted, killed, or has samples without an answer."""
     with failing(), Runs() as runs:
+        thresholds = Thresholds.read(fail_on or ())
         found = runs.find(run)
-        carry(runs, go_on(runs, found, _plan(found, secret, replays=found.source is not None)))
+        carry(runs, go_on(runs, found, _plan(found, secret, replays=found.source is not None)), thresholds)
 
 
 def rerun(
     run: Id,
     *,
     secret: Secrets = None,
+    fail_on: FailOn = None,
     replay: Annotated[
         bool, typer.Option("--replay", help="Answer from the run's record alone; no model server is asked.")
     ] = False,
@@ -143,6 +146,7 @@ def rerun(
 ) -> None:
     """Do a run again as a new one: with fresh samples, or with --replay with those of the run."""
     with failing(), Runs() as runs:
+        thresholds = Thresholds.read(fail_on or ())
         found = runs.find(run)
         if replay and found.state != "success":
             raise RunError(
@@ -156,7 +160,7 @@ def rerun(
         if replay:
             again = replayed_plan(runs, again, found)
         check_plan(again)
-        carry(runs, begin(runs, run_id, again, folder, by="run", source=found if replay else None))
+        carry(runs, begin(runs, run_id, again, folder, by="run", source=found if replay else None), thresholds)
 
 
 def _plan(run: RunRow, secrets: list[str] | None, *, replays: bool) -> Plan:

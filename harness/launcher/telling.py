@@ -112,10 +112,13 @@ def _tasks(run: str) -> list[Ended]:
 
 
 def _one(run: str, task: str | None) -> Ended:
-    found = {each.task: each for each in _tasks(run)}
-    if task is None and len(found) == 1:
-        return next(iter(found.values()))
-    if task not in found:
-        which = f"has no task {task!r}" if task is not None else "has several tasks; choose one with -t"
-        raise ConfigurationError(f"{run} {which}{nearest(task or '', found)}")
-    return found[task]
+    """The task of a run that is called so; two of one benchmark are told apart by their folders, `smoke-2`."""
+    found = _tasks(run)
+    if len(found) == 1 and task in {None, found[0].task, found[0].path.name}:
+        return found[0]
+    names = {each.path.name if len(found) > 1 else each.task: each for each in found}
+    chosen = [each for each in found if each.path.name == task] or [each for each in found if each.task == task]
+    if len(chosen) == 1:
+        return chosen[0]
+    which = f"has no task {task!r}" if task is not None else "has several tasks; choose one with -t"
+    raise ConfigurationError(f"{run} {which}{nearest(task or '', names)}")

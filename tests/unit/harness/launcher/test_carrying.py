@@ -15,6 +15,7 @@ def test_findings_name_their_task_where_there_are_several(evalside, server, stan
     code, output = evalside("run", "--config", "run.yaml", "--url", server.url)
     assert code == 0, output
     assert "smoke: truncated: 2 of 2" in output
+    assert "  smoke: the native task\n  smoke-2 is smoke: the native task\n" in output
 
 
 def test_what_is_installed_for_another_harness_is_told_before_it_is(evalside, server, standin, monkeypatch, tmp_path):

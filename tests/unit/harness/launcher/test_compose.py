@@ -124,7 +124,8 @@ def test_groups_of_the_users_own_are_found(composed, tmp_path):
             [],
             r"target.api_endpoint.url: required, .* `-o target.api_endpoint.url=",
         ),
-        (FILE, ["deployment=vllm"], r"deployment.model, deployment.served_model_name: required|deployment.model"),
+        (FILE, ["deployment=vllm"], r"^deployment.model: required, .* `-o deployment.model=…`"),
+        ("evaluation: {tasks: [{name: '???'}]}", [], r"^evaluation.tasks\[0\].name: required"),
         (FILE, ["deployment=vlm"], r"unknown deployment 'vlm'; did you mean 'vllm'\?"),
         (
             FILE,

@@ -122,8 +122,26 @@ def test_a_run_of_another_program_is_not_killed(evalside, standin):
     assert f"that called evaluate(), process {os.getpid()}; end that" in output
 
 
+@pytest.mark.parametrize("again", ["resume", "rerun"])
+def test_a_run_that_is_gone_on_with_or_done_again_has_thresholds_too(evalside, server, said, refused, standin, again):
+    server.enqueue(refused(400))
+    server.on(CHAT, said("5"))
+    words = ["run", "-t", "smoke", "--url", server.url, "--limit-samples", "4", "--model-id", "m", "--parallelism", "1"]
+    code, output = evalside(*words)
+    assert code == 1
+    run = output.split()[1].rstrip(",")
+    server.on(CHAT, said(""))
+    code, output = evalside(again, run, "--fail-on", "empty=0.1")
+    assert code == 3, output
+    assert "error: empty is " in output
+    code, output = evalside(again, run, "--fail-on", "emtpy")
+    assert code == 2
+    assert "did you mean 'empty'" in output
+
+
 def test_the_shell_completes_tasks_and_runs(ran, evalside, tmp_path, monkeypatch):
     assert {"mmlu_pro", "mmlu_pro_law"} <= set(complete_task("mmlu"))
+    assert "lm-eval.gsm8k" in complete_task("lm-eval.g")
     run = ran()
     assert [found for found, _ in complete_run(run[:3])] == [run]
     (tmp_path / "empty").mkdir()

@@ -57,6 +57,22 @@ def test_two_runs_are_compared(ran, evalside):
     assert "has no task 'smok'; did you mean 'smoke'?" in output
 
 
+def test_two_tasks_of_one_benchmark_are_told_apart(evalside, server, said, standin):
+    server.on(CHAT, said("5"))
+    Path("run.yaml").write_text(
+        "evaluation: {tasks: [smoke, {name: smoke, overrides: {config.params.limit_samples: 4}}], "
+        "overrides: {config.params.limit_samples: 8}}"
+    )
+    code, output = evalside("run", "--config", "run.yaml", "--url", server.url, "--output-dir", "out")
+    assert code == 0, output
+    run = output.split()[1].rstrip(",")
+    assert "over 8 samples of both" in evalside("compare", run, run, "-t", "smoke")[1]
+    assert "over 4 samples of both" in evalside("compare", run, run, "-t", "smoke-2")[1]
+    code, output = evalside("compare", run, run)
+    assert code == 2
+    assert f"{run} has several tasks; choose one with -t; Valid: smoke, smoke-2" in output
+
+
 def test_scores_are_exported(ran, evalside):
     run = ran("--output-dir", "out")
     rows = list(csv.DictReader(io.StringIO(evalside("export", run, "--format", "csv")[1])))
