@@ -114,7 +114,7 @@ def only_data(body: bytes) -> list[bytes] | None:
     if not body.startswith(_FIELD) or not body.endswith(b"\n\n") or b"\r" in body:
         return None
     found = body[len(_FIELD) : -2].split(b"\n\n" + _FIELD)
-    return found if body.count(b"\n") == 2 * len(found) else None
+    return None if b"\n" in b"".join(found) else found
 
 
 def split(body: bytes) -> Body:

@@ -136,3 +136,16 @@ async def test_a_replacement_is_read_at_once(opened) -> None:
         found = await store.get(at)
         assert found is not None
         assert found.body == body
+
+
+def test_a_new_database_has_larger_pages_and_another_keeps_its_own(opened, tmp_path) -> None:
+    with closing(sqlite3.connect(tmp_path / "b.db")) as other:
+        other.execute("PRAGMA page_size = 1024")
+        other.execute("PRAGMA user_version = 1")
+        opened()
+        assert other.execute("PRAGMA page_size").fetchone() == (1024,)
+    new = SqliteStore(tmp_path / "new.db")
+    new.open()
+    new.close()
+    with closing(sqlite3.connect(tmp_path / "new.db")) as connection:
+        assert connection.execute("PRAGMA page_size").fetchone() == (8192,)
