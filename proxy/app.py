@@ -115,7 +115,7 @@ async def _no_such_route(request: Request, error: Exception) -> Response:
 
 
 async def _store_failed(request: Request, error: Exception) -> Response:
-    return await _answer(request, StoreUnreadable(str(error)))
+    return await _answer(request, StoreUnreadable(f"{error}. Requests are answered all the same"))
 
 
 async def _no_such_method(request: Request, error: Exception) -> Response:

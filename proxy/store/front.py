@@ -23,8 +23,8 @@ _OVERHEAD = 1000
 """Bytes of an entry beside its bodies, about."""
 
 _VERSION = "PRAGMA data_version"
-_LEARN = f"SELECT id, key FROM responses WHERE id > ? ORDER BY id LIMIT {_STEP}"
-_ANCHOR = "SELECT key FROM responses WHERE id = ?"
+_LEARN = f"SELECT id, key, created_at FROM responses WHERE id > ? ORDER BY id LIMIT {_STEP}"
+_ANCHOR = "SELECT id, key, created_at FROM responses WHERE id = ?"
 _SAME = "SELECT id, created_at, upstream_ms FROM responses WHERE key = ? AND pool = ? AND sample = ? AND shape = ?"
 """The number of a row that was deleted is given to another one: it says nothing by itself."""
 
@@ -79,7 +79,7 @@ class Front:
         self._looked = False
         self._keys = Keys()
         self._learned = False
-        self._anchor: tuple[int, bytes] | None = None  # the last row that was learned
+        self._anchor: tuple[int, bytes, float] | None = None  # the last row that was learned
         self._held: OrderedDict[EntryKey, _Held] = OrderedDict()
         self._size = 0
 
@@ -146,12 +146,11 @@ class Front:
 
     def _learn(self) -> None:
         """Learn the next keys. New rows come behind all others, unless the last row was deleted."""
-        if self._anchor is not None:
-            row, key = self._anchor
-            if self._reader.execute(_ANCHOR, (row,)).fetchone() != (key,):
-                self._anchor = None
-        found = self._reader.execute(_LEARN, (self._anchor[0] if self._anchor else -1,)).fetchall()
-        for _, key in found:
+        anchor = self._anchor
+        if anchor is not None and self._reader.execute(_ANCHOR, anchor[:1]).fetchone() != anchor:
+            anchor = self._anchor = None
+        found = self._reader.execute(_LEARN, (anchor[0] if anchor else -1,)).fetchall()
+        for _, key, _ in found:
             self._keys.add(key)
         if found:
             self._anchor = found[-1]

@@ -22,6 +22,7 @@ _SUMMARY = (
 _HEADERS = ("request_headers", "response_headers")
 COUNTED = ("status", "cache", "outcome", "error")
 """What a run's exchanges are counted by."""
+_DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 _BODIES = ("request_body", "sent_body", "response_body")
 
 
@@ -49,7 +50,18 @@ def reading(path: Path) -> Iterator[Database]:
         with closing(connection):
             yield Database(connection)
     except sqlite3.Error as error:
-        raise StoreError(f"store: {path} cannot be read ({error}); answers go on, from the model server") from None
+        raise StoreError(f"store: {path} cannot be read ({error}); {_way_out(error)}") from None
+
+
+def _way_out(error: sqlite3.Error) -> str:
+    name = getattr(error, "sqlite_errorname", "")
+    if name.startswith(_DAMAGED):
+        return "move it aside and put a copy in its place, or name another; 'sqlite3 FILE .recover' prints what is left"
+    if name == "SQLITE_ERROR":  # a table or column is missing
+        return (
+            "it is no store of this version; name another, or have a sidecar open it once, which brings it up to date"
+        )
+    return "try again when nothing else works on it, or name another"
 
 
 def exchanges(db: Database, wanted: Filter, *, limit: int, cursor: int | None) -> dict[str, Any]:

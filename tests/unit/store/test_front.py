@@ -1,4 +1,5 @@
 import asyncio
+import dataclasses
 import sqlite3
 from contextlib import closing
 
@@ -9,6 +10,7 @@ from proxy.store.base import POOLED, EntryKey, StoredResponse
 from proxy.store.front import Keys
 from proxy.store.rows import write_response
 from proxy.store.sqlite import SqliteStore
+from tests.waiting import wait_for
 
 
 def entry(number, pool=POOLED):
@@ -170,3 +172,79 @@ def test_keys_forgets_none():
         keys.add(key)
     assert all(key in keys for key in made[::2])
     assert sum(key in keys for key in made[1::2]) < 5
+
+
+async def test_what_is_refreshed_here_and_written_meanwhile_is_never_served_again(store):
+    """The writer may be done in the same turn of the event loop, in which the database has been looked at before."""
+    store.put(entry(1), said(b"old"))
+    await store.flush()
+    assert (await store.get(entry(1))).body == b"old"
+    store.put(entry(1), said(b"new"), replace=True)  # at the same time, and into the same row
+    store._writer.hurry_up()
+    wait_for(lambda: not store._replacing)
+    assert (await store.get(entry(1))).body == b"new"
+
+
+async def test_an_answer_in_another_shape_is_not_served_from_memory_where_one_is_refreshed(store):
+    streamed = entry(1)._replace(shape="sse")
+    store.put(streamed, said(b"old"))
+    await store.flush()
+    assert (await store.get(streamed)).body == b"old"
+    store.put(entry(1), said(b"new"), replace=True)
+    store._writer.hurry_up()
+    wait_for(lambda: not store._replacing)
+    assert await store.get(streamed) is None
+    assert [(shape, found.body) for shape, found in await store.others(streamed)] == [("plain", b"new")]
+
+
+async def test_what_takes_the_row_of_another_at_the_same_time_is_not_taken_for_it(store, other):
+    store.put(entry(1), said(b"ours"))
+    await store.flush()
+    assert (await store.get(entry(1))).body == b"ours"
+    await turn()
+    write_response(other, entry(1), dataclasses.replace(said(b"theirs"), upstream_ms=2.0), replace=True)
+    assert (await store.get(entry(1))).body == b"theirs"
+
+
+async def test_keys_are_learned_again_where_the_newest_row_is_of_the_same_key(store, other):
+    for number in range(1, 4):
+        write_response(other, entry(number), said(b"old"))
+    assert await store.get(entry(9)) is None
+    await turn()
+    other.execute("DELETE FROM responses")
+    for number in (7, 8, 3):  # the third row has the key that it had
+        write_response(other, entry(number), said(b"new", created_at=2.0))
+    for number in (7, 8, 3):
+        assert (await store.get(entry(number))).body == b"new"
+        await turn()
+
+
+async def test_a_database_that_is_vacuumed_is_the_same(store, other):
+    for number in range(1, 6):
+        write_response(other, entry(number), said(b"%d" % number))
+    assert (await store.get(entry(5))).body == b"5"
+    await turn()
+    other.execute("DELETE FROM responses WHERE id < 4")
+    other.execute("VACUUM")
+    write_response(other, entry(6), said(b"6"))
+    assert [found and found.body for found in [await store.get(entry(number)) for number in range(1, 7)]] == [
+        None,
+        None,
+        None,
+        b"4",
+        b"5",
+        b"6",
+    ]
+
+
+async def test_what_another_process_decides_to_keep_is_found(store, other):
+    """It comes into the table at once with all that it left: behind a key that this one knows to be missing."""
+    assert await store.get(entry(1)) is None
+    other.execute("BEGIN IMMEDIATE")
+    for number in range(1, 4):
+        write_response(other, entry(number), said(b"theirs"))
+    await turn()
+    assert await store.get(entry(1)) is None  # nobody has it yet
+    other.execute("COMMIT")
+    await turn()
+    assert (await store.get(entry(1))).body == b"theirs"
