@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import re
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -147,3 +148,26 @@ def folder_lock(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def usable(path: Path) -> Iterator[None]:
+    """Say what is wrong with a database that cannot be opened.
+
+    Raises:
+        StoreError: in place of what the block raises of the file or of SQLite.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(f"store: {path.parent} cannot be written ({error.strerror}); name another place") from None
+    except sqlite3.OperationalError as error:
+        raise StoreError(
+            f"store: {path} cannot be used ({error}); stop what else holds it or make room on its disk, or"
+            " name another file in 'store'. Nothing was changed."
+        ) from None
+    except sqlite3.DatabaseError as error:
+        raise StoreError(
+            f"store: {path} is not usable ({error}); move it aside, or name another file in 'store'."
+            " Nothing was changed."
+        ) from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sqlite3
 import time
+from typing import NamedTuple
 
 from proxy.store.base import DEFAULT_RUN, Lease, RunState, Sequence, sample_pool
 
@@ -220,6 +221,22 @@ def count(
         " DO UPDATE SET asked = asked + excluded.asked, served = served + excluded.served",
         (run, run_state(connection, run).number if number is None else number, *at, asked, served),
     )
+
+
+class Use(NamedTuple):
+    """That a run used an answer."""
+
+    run: str
+    at: tuple[bytes, str, int]
+    """Key, pool and sample."""
+    served: bool
+    """From the cache; else it was asked for."""
+
+
+def count_use(connection: sqlite3.Connection, use: Use, times: int) -> None:
+    """Add to how often the run's current pass used an answer."""
+    asked, served = (0, times) if use.served else (times, 0)
+    count(connection, use.run, use.at, asked=asked, served=served)
 
 
 def delete_run(connection: sqlite3.Connection, name: str) -> int:

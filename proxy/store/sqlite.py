@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from proxy.store import changes, memories, queries, samples, statistics
 from proxy.store.base import (
@@ -24,12 +24,11 @@ from proxy.store.base import (
     RunState,
     Sequence,
     StoredResponse,
-    StoreError,
 )
 from proxy.store.bounds import Bounds
 from proxy.store.exchange_rows import write_exchange
 from proxy.store.front import Front
-from proxy.store.location import folder_lock, prepare_file
+from proxy.store.location import folder_lock, prepare_file, usable
 from proxy.store.retention import Retention, enforce
 from proxy.store.rows import drop_damaged, read_response
 from proxy.store.schema import migrate, refuse_unknown
@@ -46,14 +45,6 @@ _PAGE = 8192
 file and of what is written; with larger ones each key, which goes into a page of its own, costs too much."""
 _BUSY = 10.0
 """Seconds a connection waits for another process's transaction."""
-
-
-class _Use(NamedTuple):
-    """That a run used an answer."""
-
-    run: str
-    at: tuple[bytes, str, int]
-    served: bool
 
 
 class SqliteStore:
@@ -77,7 +68,7 @@ class SqliteStore:
         self._bounds = Bounds()
         self._leases = 0
         self._writer = Writer(self._housekeep)
-        self._uses = Tally(self._writer, int.__add__, _count_use)
+        self._uses = Tally(self._writer, int.__add__, samples.count_use)
         self._changes = Tally(self._writer, int.__add__, changes.add)
         self._statistics = Tally(self._writer, _extended, statistics.add_all)
         self._unsaid: dict[tuple[str, str, str], str] = {}  # memories on their way to the database
@@ -85,33 +76,19 @@ class SqliteStore:
     def open(self) -> None:
         """Check, create or migrate the file, and start the writer."""
         prepare_file(self.path)
-        try:
+        with usable(self.path):
             with folder_lock(self.path), closing(self._connect()) as connection:
                 refuse_unknown(connection, str(self.path))
                 connection.execute(f"PRAGMA page_size = {_PAGE}")  # does nothing to one that is there
                 connection.execute("PRAGMA journal_mode = WAL")
                 migrate(connection)
             self._worker.open()
-            with suppress(sqlite3.OperationalError), closing(self._connect()) as connection:
+            with suppress(sqlite3.Error), closing(self._connect()) as connection:
                 self._bury(connection)  # before anything is asked; the writer tries again
             self._reader = self._connect()
             self._reader.execute("PRAGMA query_only = 1")
             self._front = Front(self._reader)
             self._writer.start(self._connect())
-        except OSError as error:
-            raise StoreError(
-                f"store: {self.path.parent} cannot be written ({error.strerror}); name another place"
-            ) from None
-        except sqlite3.OperationalError as error:
-            raise StoreError(
-                f"store: {self.path} cannot be used ({error}); stop what else holds it or make room on its disk, or"
-                " name another file in 'store'. Nothing was changed."
-            ) from None
-        except sqlite3.DatabaseError as error:
-            raise StoreError(
-                f"store: {self.path} is not usable ({error}); move it aside, or name another file in 'store'."
-                " Nothing was changed."
-            ) from None
 
     def close(self) -> None:
         """Write what is queued and close every connection."""
@@ -283,7 +260,7 @@ class SqliteStore:
 
     def count(self, run: str, at: EntryKey, /, *, served: bool) -> None:
         """Count that the run used an answer."""
-        self._uses.add([(_Use(run, (at.key, at.pool, at.sample or 0), served), 1)])
+        self._uses.add([(samples.Use(run, (at.key, at.pool, at.sample or 0), served), 1)])
 
     def saw(self, run: str, identity: str, server: str, facts: Mapping[str, str], /) -> None:
         """Note which model server answered the run."""
@@ -415,11 +392,6 @@ class SqliteStore:
         connection = sqlite3.connect(self.path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
         connection.execute("PRAGMA synchronous = NORMAL")
         return connection
-
-
-def _count_use(connection: sqlite3.Connection, use: _Use, count: int) -> None:
-    asked, served = (0, count) if use.served else (count, 0)
-    samples.count(connection, use.run, use.at, asked=asked, served=served)
 
 
 def _extended(known: list[Mapping[str, float]], others: list[Mapping[str, float]]) -> list[Mapping[str, float]]:

@@ -8,7 +8,17 @@ from typing import Any, ClassVar
 
 import pytest
 
-from proxy.store.base import POOLED, EntryKey, ExchangeRecord, Lease, RunState, Sequence, StoredResponse
+from proxy.store.base import (
+    NOBODY,
+    POOLED,
+    Candidate,
+    EntryKey,
+    ExchangeRecord,
+    Lease,
+    RunState,
+    Sequence,
+    StoredResponse,
+)
 
 KEY = bytes(range(32))
 FIRST = EntryKey(KEY, POOLED, 0, "plain")
@@ -236,6 +246,43 @@ class RunStoreContract(_StoreContract):
                 assert await self.kept(store, lease) == expected
                 await store.flush()
                 assert await self.kept(store, lease) == expected
+
+    async def test_an_answer_that_is_held_is_served_from_its_decision_on(self, tmp_path: Path) -> None:
+        async with self.opened(tmp_path) as store:
+            leases = [await store.take(SAMPLED) for _ in range(3)]
+            held = [
+                Candidate(EntryKey(KEY, lease.pool, lease.sample, "plain"), answer(b"held"), lease=lease, used=used)
+                for lease, used in zip(leases, (True, False, True), strict=True)
+            ]
+            for it in held:
+                store.hold(it)
+            await store.flush()
+            assert [await self.kept(store, lease) for lease in leases] == [None] * 3
+            assert (await store.take(SAMPLED)).sample == 3
+            for it, kept in zip(held, (True, True, False), strict=True):
+                store.decide(it, kept=kept)
+            assert [await self.kept(store, lease) for lease in leases] == [b"held", b"held", None]
+            await store.flush()
+            assert [await self.kept(store, lease) for lease in leases] == [b"held", b"held", None]
+            assert [(await store.take(SAMPLED)).sample for _ in range(3)] == [1, 2, 4]  # what no client had
+
+    async def test_what_was_leased_to_be_served_may_be_asked_for_and_the_reverse(self, tmp_path: Path) -> None:
+        async with self.opened(tmp_path) as store:
+            await self.use(store, body=b"0")
+            await self.new_pass(store, "run")
+            lease = await store.take(SAMPLED)
+            assert lease.replayed
+            for replayed in (False, True):
+                lease = await store.mark(lease, replayed=replayed)
+                assert lease.replayed is replayed
+            store.settle(lease, used=False)
+            again = await store.take(SAMPLED, serves=False)
+            assert (again.sample, again.replayed) == (0, False)
+
+    async def test_nothing_is_left_where_nobody_was_before(self, tmp_path: Path) -> None:
+        async with self.opened(tmp_path) as store:
+            assert not store.left
+            await store.adopt(NOBODY, "", lambda name: True)
 
     async def test_the_model_servers_of_a_run_and_of_those_it_was_made_from(self, tmp_path: Path) -> None:
         async with self.opened(tmp_path) as store:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from proxy.store.base import StoreError
-from proxy.store.location import parse_store_url, prepare_file, refuse_network
+from proxy.store.location import parse_store_url, prepare_file, refuse_network, usable
 from proxy.store.sqlite import SqliteStore
 from proxy.testing.contracts import record
 
@@ -125,3 +125,16 @@ def test_a_file_that_may_not_be_written_is_said(tmp_path: Path, monkeypatch) -> 
     monkeypatch.setattr(os, "access", lambda *args: False)
     with pytest.raises(StoreError, match="Permission denied"):
         prepare_file(path)
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (OSError(30, "Read-only file system"), r"/a cannot be written \(Read-only file system\); name another place"),
+        (sqlite3.OperationalError("database is locked"), r"/a/b\.db cannot be used \(database is locked\); stop what"),
+        (sqlite3.DatabaseError("malformed"), r"/a/b\.db is not usable \(malformed\); move it aside"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said_with_a_way_out(error: Exception, says: str) -> None:
+    with pytest.raises(StoreError, match=says), usable(Path("/a/b.db")):
+        raise error

@@ -128,3 +128,9 @@ def test_a_lease_of_a_pass_that_has_ended_is_not_marked(db: sqlite3.Connection) 
     samples.take(db, OF, "new")
     samples.mark(db, old, replayed=True)
     assert holders(db) == ["new"]
+
+
+def test_a_use_is_counted_as_asked_or_served(db: sqlite3.Connection) -> None:
+    for served, times in ((True, 2), (False, 3)):
+        samples.count_use(db, samples.Use("r", (bytes(32), "", 0), served), times)
+    assert db.execute("SELECT asked, served FROM uses").fetchall() == [(3, 2)]
