@@ -38,7 +38,10 @@ from proxy.plugins import BUILT_IN, DEFAULT, find_plugin
 from proxy.settings import CONFIG_VARIABLE, PREFIX, InterceptorSpec, Settings, _variables
 from proxy.store.base import LOSSES
 from proxy.store.schema import migrate
+from proxy.upstream.identity import FRESH
+from proxy.upstream.probe import PATIENCE
 from proxy.wire import choices, messages, routes, state
+from proxy.wire.identity import PATHS
 from proxy.wire.key import DENIED, KEY_HEADERS, NUMERIC
 from tests.docs.markdown import DOCS, ROOT, code, codes, section, table, tables, type_name
 
@@ -314,6 +317,31 @@ def test_every_kind_of_loss_is_named():
     [row] = [row for row in table(REFERENCE / "store.md", "### losses") if code(row["column"]) == "name"]
 
     assert codes(row["meaning"]) == list(LOSSES)
+
+
+class TestIdentity:
+    page = REFERENCE / "identity.md"
+
+    def test_of_every_kind_of_server_it_is_said_what_is_invisible(self):
+        told, invisible = (
+            {row["server"] for row in table(self.page, f"## {heading}")}
+            for heading in ("What each server tells", "What is invisible")
+        )
+        assert len(told) >= 9
+        assert told <= invisible
+
+    def test_every_route_that_is_asked_is_listed(self):
+        listed = {route for row in table(self.page, "## What each server tells") for route in codes(row["routes"])}
+        assert {path for path in listed if path.startswith("/")} == {
+            path.decode()
+            for path in PATHS
+            if not path.startswith(b"/get_")  # "their older names"
+        }
+
+    def test_how_long_a_server_may_take_and_what_is_fresh(self):
+        text = self.page.read_text()
+        assert f"takes more than {PATIENCE:g} seconds" in text
+        assert f"when the last probe is {FRESH:g} seconds old" in text
 
 
 class TestHarness:
