@@ -192,6 +192,9 @@ async def begin_pass(request: Request, run: str) -> dict[str, Any]:
     if check_run(run) == DEFAULT_RUN:
         raise InvalidRun(f"'{run}' is where requests that name no run go, and has no passes; name another run")
     wanted = await _wanted(request)
+    for store in here.stores:
+        for name in filter(None, (run, wanted.source)):
+            await store.decided(name)  # what this pass is to replay
     number = await run_in_threadpool(_upcoming, here, run, wanted.source)
     for store in here.stores:
         asked = store_runs.NewPass(wanted.source, wanted.mode, number)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import operator
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -70,7 +71,7 @@ class SqliteStore:
         self._writer = Writer(self._housekeep)
         self._uses = Tally(self._writer, int.__add__, samples.count_use)
         self._changes = Tally(self._writer, int.__add__, changes.add)
-        self._statistics = Tally(self._writer, _extended, statistics.add_all)
+        self._statistics = Tally(self._writer, operator.iadd, statistics.add_all)
         self._unsaid: dict[tuple[str, str, str], str] = {}  # memories on their way to the database
 
     def open(self) -> None:
@@ -163,7 +164,7 @@ class SqliteStore:
 
     def put(self, at: EntryKey, response: StoredResponse, /, *, replace: bool = False) -> None:
         """Keep an answer; what is there already stays, unless it is to be replaced."""
-        self._keep(Candidate(at, response, replaces=replace, kept=True))
+        self.hold(Candidate(at, response, replaces=replace, kept=True))
 
     async def run(self, name: str, /) -> RunState:
         """Return the run's state; one that is not there, or cannot be read (counted), is as new."""
@@ -227,12 +228,14 @@ class SqliteStore:
         if answer is None:
             self._note(lambda db: samples.settle(db, lease, used=used))
         else:
-            self._keep(Candidate(*answer, lease=lease, used=used, replaces=replace, kept=True))
+            self.hold(Candidate(*answer, lease=lease, used=used, replaces=replace, kept=True))
         if not used:
             self._writer.hurry_up()
 
     def hold(self, it: Candidate, /) -> None:
         """Have an answer on the disk, also where it is not decided yet whether it is kept."""
+        if it.kept:
+            self._there(it)
         self._submit(it, self._undecided.write, lambda: bool(it.name))
 
     def decide(self, it: Candidate, /, *, kept: bool) -> None:
@@ -257,6 +260,10 @@ class SqliteStore:
         lost = await self._writer.transact(lambda db: self._undecided.adopt(db, asker, identity, knows))
         for name, count in lost.items():
             self._writer.lost(name, count)
+
+    async def decided(self, run: str) -> None:
+        """Return when it is decided on all answers of a run, or soon after where that takes long."""
+        await self._undecided.decided(self._reader, run)
 
     def count(self, run: str, at: EntryKey, /, *, served: bool) -> None:
         """Count that the run used an answer."""
@@ -341,10 +348,6 @@ class SqliteStore:
         """Return when everything so far is written."""
         await self._writer.flush()
 
-    def _keep(self, it: Candidate) -> None:
-        self._there(it)
-        self.hold(it)
-
     def _there(self, it: Candidate) -> None:
         """Have an answer served that is on its way to the database."""
         at = it.at
@@ -392,8 +395,3 @@ class SqliteStore:
         connection = sqlite3.connect(self.path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
         connection.execute("PRAGMA synchronous = NORMAL")
         return connection
-
-
-def _extended(known: list[Mapping[str, float]], others: list[Mapping[str, float]]) -> list[Mapping[str, float]]:
-    known += others
-    return known

@@ -6,11 +6,13 @@ comes to them, and are never in it. What a process leaves there is decided on by
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 
 import orjson
 from sqlite_utils import Database
@@ -20,13 +22,18 @@ from proxy.store.base import Asker, Candidate, EntryKey, Lease, Sequence
 from proxy.store.codec import pack, pack_headers, unpack
 from proxy.store.rows import COLUMNS, read_response, write_response
 from proxy.store.workers import NAME, Worker
+from proxy.store.writer import FLUSH_INTERVAL
 
+PATIENCE = 5.0
+"""Seconds that a new pass waits for decisions on the answers of the one before."""
+_PAUSE = 0.02
 _HOLD = """INSERT OR REPLACE INTO unconfirmed
 (name, key, pool, sample, shape, route, status, upstream_ms, created_at, size, headers, request, body, run, "pass",
 identity, asked, prompt, model, client, received, holder, used, replaces)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 _FORGET = "DELETE FROM unconfirmed WHERE name = ?"
 _LEFT = f"SELECT DISTINCT substr(name, 1, {NAME}), model, client FROM unconfirmed"
+_OF_RUN = f"SELECT DISTINCT substr(name, 1, {NAME}) FROM unconfirmed WHERE run = ?"
 _OF_ASKER = "SELECT name, identity FROM unconfirmed WHERE model IS ? AND client = ? ORDER BY rowid"
 _ROW = f"""SELECT key, pool, sample, shape, received, holder, used, replaces, "pass", {COLUMNS}
 FROM unconfirmed WHERE name = ?"""
@@ -63,6 +70,19 @@ class Unconfirmed:
         rows = connection.execute(_LEFT).fetchall()
         gone = self._worker.gone({row[0] for row in rows})
         self.left = frozenset(Asker(model, client) for name, model, client in rows if name in gone)
+
+    async def decided(self, connection: sqlite3.Connection, run: str) -> None:
+        """Return when no process has an answer of a run that is not decided on, or after `PATIENCE` seconds."""
+        if not self._worker.alone:
+            await asyncio.sleep(FLUSH_INTERVAL)  # others may have some that are not written yet
+        with suppress(TimeoutError, sqlite3.Error):
+            async with asyncio.timeout(PATIENCE):
+                while self._busy(connection, run):  # noqa: ASYNC110 - another process may be the one that decides
+                    await asyncio.sleep(_PAUSE)
+
+    def _busy(self, connection: sqlite3.Connection, run: str) -> bool:
+        names = {row[0] for row in connection.execute(_OF_RUN, (run,))}
+        return names != self._worker.gone(names)
 
     def adopt(
         self, connection: sqlite3.Connection, asker: Asker, identity: str, knows: Callable[[str], bool]

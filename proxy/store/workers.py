@@ -57,6 +57,11 @@ class Worker:
                 connection.execute(f"DELETE FROM slots WHERE holder GLOB ? AND {_DECIDED}", (f"{name}*{REPLAYED}",))
                 free(connection, name)
 
+    @property
+    def alone(self) -> bool:
+        """Whether no other worker is there."""
+        return all(path == self._path for path in self._folder.glob("*" + _SUFFIX))
+
     def gone(self, names: Collection[str]) -> set[str]:
         """Return which of these workers are buried, or have left."""
         return {name for name in names if not (self._folder / (name + _SUFFIX)).exists()}

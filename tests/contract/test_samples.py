@@ -52,6 +52,18 @@ async def test_the_kth_request_gets_sample_k_and_a_new_pass_replays_them_in_orde
     assert await told(proxy, body) == ("miss", "3")  # and goes on where there is none
 
 
+async def test_a_pass_has_what_was_not_confirmed_when_it_began_and_so_has_the_next(tmp_path, server) -> None:
+    server.on("/version", Reply(json={"version": "0.11.0"}, delay=0.2))  # so that confirming takes a moment
+    async with sidecar(tmp_path, server, ["caching"]) as proxy:
+        first = [await ask(proxy) for _ in range(3)]
+        for number in (1, 2):
+            assert (await proxy.ask({}, "/-/runs/r")).json["pass"] == number
+            again = [await ask(proxy) for _ in range(3)]
+            assert [answer.cache for answer in again] == ["hit"] * 3
+            assert texts(again) == texts(first)
+        assert proxy.calls == 3
+
+
 async def test_concurrent_requests_get_distinct_samples_and_a_replay_the_same_ones(proxy: Sidecar) -> None:
     first = await asyncio.gather(*(ask(proxy) for _ in range(30)))
     assert {int(answer.header("x-evalside-sample") or -1) for answer in first} == set(range(30))

@@ -253,3 +253,31 @@ async def test_what_is_pruned_does_not_come_back(path: Path, wanted: Prune, left
     (await left_by_one_that_died(path, *held)).close()
     prune(path, wanted)
     assert undecided(path) == left
+
+
+async def test_a_new_pass_waits_for_the_answers_of_the_one_before(store: SqliteStore, path: Path) -> None:
+    other = opened(path)
+    held = candidate(), candidate(at=POOLED._replace(key=b"o" * 32))
+    for owner, it in zip((store, other), held, strict=True):
+        owner.hold(it)
+        await owner.flush()
+    await store.decided("another run")
+    waiting = asyncio.create_task(store.decided("r"))
+    for owner, it in zip((other, store), reversed(held), strict=True):
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        owner.decide(it, kept=True)
+        await owner.flush()
+    await asyncio.wait_for(waiting, 5)
+    other.close()
+
+
+async def test_it_waits_for_nobody_who_is_gone_and_not_for_ever(path: Path, monkeypatch) -> None:
+    store = await left_by_one_that_died(path, candidate())
+    await store.decided("r")
+    monkeypatch.setattr("proxy.store.unconfirmed.PATIENCE", 0)
+    store.hold(candidate())
+    await store.flush()
+    await store.decided("r")
+    assert undecided(path) == 2
+    store.close()

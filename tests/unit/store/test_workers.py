@@ -156,3 +156,14 @@ def test_a_file_that_vanishes_while_it_is_looked_at_is_no_matter(tmp_path: Path,
     monkeypatch.undo()
     assert not gone.exists()
     worker.close()
+
+
+def test_who_is_alone_knows_it(tmp_path: Path) -> None:
+    one, other = (Worker(tmp_path / "b.db") for _ in range(2))
+    one.open()
+    assert one.alone
+    other.open()
+    assert not one.alone
+    other.close()
+    assert one.alone
+    one.close()
