@@ -45,7 +45,12 @@ class Killable:
         return self._listener.fileno()
 
     def __enter__(self) -> Self:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.kill()
+            self._listener.close()
+            raise
         return self
 
     def __exit__(
