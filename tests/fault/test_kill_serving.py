@@ -214,7 +214,7 @@ async def test_no_answer_is_lost_wrong_or_had_twice(tmp_path) -> None:
             load = Load(sidecars.url)
             for number in range(KILLS):
                 process = sidecars.start(by_name["named" if number % 2 else "probed"])
-                lives.append(await load.run(1000 if number % 10 in {4, 9} else 20 + 10 * (number % 7), process))
+                lives.append(await load.run(400 if number % 10 in {4, 9} else 20 + 10 * (number % 7), process))
     assert load.broken > KILLS
     drawn = [item.text for item in load.had if item.pool]
     assert len(drawn) > 10 * KILLS
