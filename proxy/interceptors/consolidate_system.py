@@ -1,4 +1,4 @@
-"""consolidate_system: one system message at the front of a chat, for templates that take no other."""
+"""consolidate_system: one system message at the front of a chat or a response, for templates that take no other."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from proxy.core.pipeline import Layer, Next
 from proxy.interceptors.base import Plugin, Services, StrictConfig, simple
 from proxy.wire import routes
 
+_FIELDS = {routes.CHAT: "messages", routes.RESPONSES: "input"}
 _SYSTEM_ROLES = ("system", "developer")
 
 
@@ -22,18 +23,34 @@ class ConsolidateSystemConfig(StrictConfig):
 
 
 class ConsolidateSystem:
-    """Joins the system messages of a chat where there are several, or one that is not at the front."""
+    """Joins the system messages of a chat where there are several, or one that is not at the front.
+
+    Of a response it joins `instructions` and the system messages among the items, into `instructions`.
+    """
 
     def __init__(self, config: ConsolidateSystemConfig, services: Services) -> None:
         self._separator = config.separator
 
     async def __call__(self, exchange: Exchange, call_next: Next, /) -> Response:
-        messages = exchange.request.body.json.get("messages")
-        if exchange.route == routes.CHAT and isinstance(messages, list):
+        body = exchange.request.body
+        field = _FIELDS.get(exchange.route or "", "")
+        messages = body.json.get(field)
+        if isinstance(messages, list):
             found = [index for index, message in enumerate(messages) if _is_system(message)]
-            if found and found != [0]:
-                self._join(exchange.request.body.edit()["messages"])
+            instructions = body.json.get("instructions") if exchange.route == routes.RESPONSES else None
+            if found and (found != [0] or instructions):
+                document = body.edit()
+                if exchange.route == routes.RESPONSES:
+                    self._instruct(document)
+                else:
+                    self._join(document["messages"])
         return await call_next(exchange)
+
+    def _instruct(self, document: dict[str, Any]) -> None:
+        items = document["input"]
+        said = [document.get("instructions") or "", *(item.get("content") for item in items if _is_system(item))]
+        document["instructions"] = self._separator.join([_text(content) for content in said if content != ""])
+        items[:] = [item for item in items if not _is_system(item)]
 
     def _join(self, messages: list[Any]) -> None:
         system = [message for message in messages if _is_system(message)]
@@ -59,4 +76,5 @@ def _text(content: Any) -> str:
     raise NotEditable("consolidate_system can join text only; a system message holds something else")
 
 
-PLUGIN = Plugin(ConsolidateSystemConfig, Layer.TRANSFORM, simple(ConsolidateSystem), rank=15)
+# Behind the bridge that makes a chat of a response, and behind all that add system messages.
+PLUGIN = Plugin(ConsolidateSystemConfig, Layer.TRANSFORM, simple(ConsolidateSystem), rank=922)

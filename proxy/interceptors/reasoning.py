@@ -247,4 +247,5 @@ def _rename(holder: dict[str, Any]) -> None:
         holder[_FIELD] = holder.pop(_OTHER_FIELD)
 
 
-PLUGIN = Plugin(ReasoningConfig, Layer.TRANSFORM, simple(Reasoning), rank=50)
+# Behind the bridge that makes a chat of a response, so that it sees the text of that chat.
+PLUGIN = Plugin(ReasoningConfig, Layer.TRANSFORM, simple(Reasoning), rank=925)

@@ -18,6 +18,7 @@ from proxy.core.stream import Outcome
 from proxy.interceptors.answered import Answered
 from proxy.interceptors.base import Plugin, Services, StrictConfig, simple
 from proxy.wire import fold, routes
+from proxy.wire.conversation import messages_of
 
 console = logging.getLogger("evalside.exchanges")
 
@@ -25,7 +26,7 @@ _KIND = "reasoning"
 _FIELDS = ("reasoning_content", "reasoning")
 _SYSTEM_ROLES = ("system", "developer")
 _AMBIGUOUS = ""
-"""Remembered in place of reasoning where an answer that reads the same came with another: nobody can tell which it is."""
+"""In place of reasoning where an answer that reads the same came with another: nobody can tell which it is."""
 
 
 class ReasoningReplayConfig(StrictConfig):
@@ -46,8 +47,8 @@ class ReasoningReplay:
     """Remembers the reasoning of every answer in a chat, for the run it belongs to.
 
     An answer is known by what the client had said until then, with its tool calls or its text: some servers count the
-    IDs of tool calls in each conversation from 0, and a short text is said in many. Where several samples of one turn read
-    the same and were reasoned differently, none gets any back, and that is counted.
+    IDs of tool calls in each conversation from 0, and a short text is said in many. Where several samples of one turn
+    read the same and were reasoned differently, none gets any back, and that is counted.
     """
 
     def __init__(self, config: ReasoningReplayConfig, services: Services) -> None:
@@ -133,12 +134,11 @@ def _placed(document: Mapping[str, Any], received: bytes) -> list[tuple[dict[str
 def _conversation(received: bytes) -> list[str]:
     """Return a hash of what the client had said before each answer in its request, and of all of it.
 
-    Only as it came: other interceptors may tell the model in each turn something new. System messages do not count,
-    which some clients write anew.
+    Only as it came, also where a bridge made a chat of it: other interceptors may tell the model in each turn
+    something new. System messages do not count, which some clients write anew.
     """
     digest, found = hashlib.sha256(), []
-    messages = parse(received).value.get("messages")
-    for message in messages if isinstance(messages, list) else ():
+    for message in messages_of(parse(received).value):
         role = message.get("role") if isinstance(message, dict) else None
         if role == "assistant":
             found.append(digest.hexdigest()[:32])
@@ -176,4 +176,5 @@ def _keys(message: Mapping[str, Any]) -> list[str]:
     )
 
 
-PLUGIN = Plugin(ReasoningReplayConfig, Layer.TRANSFORM, simple(ReasoningReplay), rank=45)
+# Behind the bridge that makes a chat of a response, and before what takes reasoning out of the text.
+PLUGIN = Plugin(ReasoningReplayConfig, Layer.TRANSFORM, simple(ReasoningReplay), rank=924)

@@ -8,16 +8,19 @@ from typing import Any, Literal
 
 from pydantic import Field, PositiveInt
 
-from proxy.core.errors import SessionBudgetExhausted
+from proxy.core.errors import NotEditable, SessionBudgetExhausted
 from proxy.core.http import Exchange, Response
 from proxy.core.pipeline import Layer, Next
 from proxy.interceptors.base import Plugin, Services, StrictConfig, simple
 from proxy.wire import routes
+from proxy.wire.conversation import messages_of
 
 console = logging.getLogger("evalside.exchanges")
 
 _WARN, _URGENT = 0.80, 0.95
 _ROUTES = frozenset({routes.CHAT, routes.MESSAGES})
+_KEPT = ("previous_response_id", "conversation")
+"""Of a response: what was said before is with the model server."""
 
 
 class TurnCounterConfig(StrictConfig):
@@ -42,14 +45,23 @@ class TurnCounter:
 
     async def __call__(self, exchange: Exchange, call_next: Next, /) -> Response:
         body = exchange.request.body
-        messages = body.json.get("messages")
-        if exchange.route in _ROUTES and isinstance(messages, list):
+        messages = _messages(exchange.route, body.json)
+        if exchange.route is not None and messages is not None:
+            self._refuse_what_is_kept(body.json)
             turn = 1 + sum(isinstance(item, dict) and item.get("role") == "assistant" for item in messages)
             self._check(exchange, turn)
             note = self._note(turn)
             if note:
                 self._tell(body.edit(), exchange.route, note)
         return await call_next(exchange)
+
+    def _refuse_what_is_kept(self, document: Mapping[str, Any]) -> None:
+        kept = next((name for name in _KEPT if document.get(name) is not None), None)
+        if kept is not None and self._config.max_turns is not None:
+            raise NotEditable(
+                f"turn_counter cannot count the turns before '{kept}', which the model server keeps, and max_turns is"
+                " set; send the whole conversation as 'input'"
+            )
 
     def _check(self, exchange: Exchange, turn: int) -> None:
         limit = self._config.max_turns
@@ -70,6 +82,9 @@ class TurnCounter:
         return f"{said} Few turns are left: begin to conclude.]" if turn >= limit * _WARN else ""
 
     def _tell(self, document: dict[str, Any], route: str, note: str) -> None:
+        if route == routes.RESPONSES:
+            self._tell_response(document, note)
+            return
         messages = document["messages"]
         if self._config.position == "user_message":
             users = [item for item in messages if isinstance(item, dict) and item.get("role") == "user"]
@@ -82,14 +97,32 @@ class TurnCounter:
         else:
             messages.insert(0, {"role": "system", "content": note})
 
+    def _tell_response(self, document: dict[str, Any], note: str) -> None:
+        if self._config.position == "system_message":
+            document["instructions"] = _joined(document.get("instructions"), note)
+        elif isinstance(document["input"], str):
+            document["input"] = _joined(document["input"], note)
+        else:
+            users = [item for item in document["input"] if isinstance(item, dict) and item.get("role") == "user"]
+            if users:
+                users[-1]["content"] = _joined(users[-1].get("content"), note, "input_text")
+
+
+def _messages(route: str | None, document: Mapping[str, Any]) -> list[Any] | None:
+    """Return what was said until now; None where there are no turns."""
+    if route == routes.RESPONSES:
+        return messages_of({"input": document.get("input")}) or None
+    messages = document.get("messages") if route in _ROUTES else None
+    return messages if isinstance(messages, list) else None
+
 
 def _is_system(message: Any) -> bool:
     return isinstance(message, Mapping) and message.get("role") in ("system", "developer")
 
 
-def _joined(content: Any, note: str) -> Any:
+def _joined(content: Any, note: str, kind: str = "text") -> Any:
     if isinstance(content, list):
-        return [*content, {"type": "text", "text": note}]
+        return [*content, {"type": kind, "text": note}]
     return f"{content}\n{note}" if isinstance(content, str) and content else note
 
 

@@ -45,3 +45,26 @@ async def test_other_routes_have_no_such_messages():
     body = {"prompt": "x", "messages": [USER, system("a")]}
     asked = await ask("consolidate_system", request=body, route="completions")
     assert asked.sent == body
+
+
+@pytest.mark.parametrize(
+    ("body", "instructions"),
+    [
+        ({"input": [USER, system("a")]}, "a"),
+        ({"input": [system("a"), USER], "instructions": "i"}, "i\n\na"),
+        (
+            {"input": [system("a"), USER, {**system([{"type": "input_text", "text": "b"}]), "type": "message"}]},
+            "a\n\nb",
+        ),
+    ],
+)
+async def test_those_of_a_response_become_its_instructions(body, instructions):
+    asked = await ask("consolidate_system", request=body, route="responses")
+    assert asked.sent == {"input": [USER], "instructions": instructions}
+
+
+@pytest.mark.parametrize(
+    "body", [{"input": "x", "instructions": "i"}, {"input": [system("a"), USER]}, {"input": [USER]}]
+)
+async def test_a_response_with_one_at_the_front_is_untouched(body):
+    assert (await ask("consolidate_system", request=body, route="responses")).sent == body

@@ -1,6 +1,6 @@
 import pytest
 
-from proxy.core.errors import SessionBudgetExhausted
+from proxy.core.errors import NotEditable, SessionBudgetExhausted
 from tests.unit.interceptors.alone import ask
 
 
@@ -61,3 +61,46 @@ async def test_messages_has_its_system_prompt_apart():
 async def test_other_routes_have_no_turns():
     asked = await ask("turn_counter", {"max_turns": 1}, request=conversation(9), route="completions")
     assert asked.sent == conversation(9)
+
+
+def response(turn, **more):
+    said = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}] * (turn - 1)
+    return {"input": [*said, {"role": "user", "content": "q"}], **more}
+
+
+async def test_turns_of_a_response_are_those_of_the_chat_that_it_would_be():
+    calls = [{"type": "function_call", "call_id": f"c{n}", "name": "f", "arguments": "{}"} for n in range(2)]
+    outputs = [{"type": "function_call_output", "call_id": f"c{n}", "output": "1"} for n in range(2)]
+    body = response(1)
+    body["input"] += [*calls, *outputs, {"role": "assistant", "content": "a"}, {"role": "user", "content": "q"}]
+    asked = await ask("turn_counter", {"max_turns": 3, "trigger": "periodic"}, request=body, route="responses")
+    assert asked.sent == {**body, "instructions": "[Turn 3 of 3.]"}
+    with pytest.raises(SessionBudgetExhausted, match="turn 3 of a conversation that may have 2"):
+        await ask("turn_counter", {"max_turns": 2}, request=body, route="responses")
+
+
+async def test_a_response_has_its_instructions_or_its_last_user_told():
+    options = {"max_turns": 9, "trigger": "periodic"}
+    asked = await ask("turn_counter", options, request=response(1, instructions="S"), route="responses")
+    assert asked.sent == response(1, instructions="S\n[Turn 1 of 9.]")
+    options["position"] = "user_message"
+    asked = await ask("turn_counter", options, request={"input": "q"}, route="responses")
+    assert asked.sent == {"input": "q\n[Turn 1 of 9.]"}
+    parts = {"role": "user", "content": [{"type": "input_text", "text": "q"}]}
+    asked = await ask("turn_counter", options, request={"input": [parts, {"type": "reasoning"}]}, route="responses")
+    assert asked.sent["input"][0]["content"] == [*parts["content"], {"type": "input_text", "text": "[Turn 1 of 9.]"}]
+    nobody = {"input": [{"role": "assistant", "content": "a"}]}
+    assert (await ask("turn_counter", options, request=nobody, route="responses")).sent == nobody
+
+
+@pytest.mark.parametrize("field", ["previous_response_id", "conversation"])
+async def test_turns_that_the_server_keeps_cannot_be_counted(field):
+    body = response(1, **{field: "x"})
+    with pytest.raises(NotEditable, match=f"before '{field}'"):
+        await ask("turn_counter", {"max_turns": 9}, request=body, route="responses")
+    assert (await ask("turn_counter", {}, request=body, route="responses")).sent == body
+
+
+@pytest.mark.parametrize("body", [{}, {"input": 3}, {"messages": [{"role": "assistant"}]}])
+async def test_a_response_without_items_has_no_turns(body):
+    assert (await ask("turn_counter", {"max_turns": 1}, request=body, route="responses")).sent == body
