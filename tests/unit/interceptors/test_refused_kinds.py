@@ -186,8 +186,9 @@ async def test_it_says_only_what_this_request_was_told_and_its_kind_within_a_sec
         if bench.calls > before:
             said.append((bench.now, which, status))
             continue
-        assert bench.now - said[-1][0] < 1
-        assert said[-1][2] == response.status >= 400
-        own = next(item for item in reversed(said) if item[1] == which)
-        assert own[2] == response.status
-        assert bench.now - own[0] < LONGEST
+        at, _, last = next(item for item in reversed(said) if item[1] == which)
+        assert last == response.status >= 400
+        assert bench.now - at < LONGEST
+        if bench.now - at >= 1:  # it is known of the kind
+            assert said[-1][2] == response.status
+            assert bench.now - said[-1][0] < 1
