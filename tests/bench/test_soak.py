@@ -1,52 +1,53 @@
+import asyncio
+import contextlib
+
 import pytest
 
 from tests.bench import servers
-from tests.bench.soak import SAMPLES, Look, Soak, soak, verdicts
-from tests.bench.usage import Usage
+from tests.bench.crowd import Crowd
+from tests.bench.looks import Look
+from tests.bench.soak import LOOKS, Soak, soak
+
+pytestmark = pytest.mark.fault
 
 
-def run(latencies=(5.0,) * 30):
-    running = Soak("http://x", 1, 1, 0)
-    running.latencies = list(enumerate(latencies))
-    return running
+@contextlib.contextmanager
+def started(folder, *, connections=10, rate=60.0):
+    with contextlib.ExitStack() as stack:
+        upstream = stack.enter_context(servers.upstream())
+        server = stack.enter_context(servers.sidecar("soaked", upstream.url, folder / "s"))
+        yield server, Soak(Crowd(server.url, upstream.url, rate, connections))
 
 
-def looks(memory=None, descriptors=None):
-    memory, descriptors = memory or [100] * (SAMPLES + 2), descriptors or [20] * (SAMPLES + 2)
-    return [Look(at, Usage(0, *use)) for at, use in enumerate(zip(memory, descriptors, strict=True))]
-
-
-def test_what_is_flat_is_passed():
-    assert verdicts(run(), looks()) == []
-
-
-def test_memory_may_grow_while_it_warms_up_and_not_after():
-    assert verdicts(run(), looks(memory=[100, *[300] * (SAMPLES + 1)])) == []
-    [line] = verdicts(run(), looks(memory=[100] * SAMPLES + [150, 150]))
-    assert "memory grew from 100 MB to 150 MB" in line
-
-
-def test_descriptors_have_to_be_given_back():
-    assert verdicts(run(), looks(descriptors=[20, *[500] * SAMPLES, 25])) == []
-    [line] = verdicts(run(), looks(descriptors=[20] * (SAMPLES + 1) + [60]))
-    assert "there are 60" in line
-
-
-def test_latency_may_not_drift():
-    [line] = verdicts(run([1.0] * 20 + [10.0] * 10), looks())
-    assert "10.0 ms in the last" in line
-
-
-def test_a_wrong_answer_is_told():
-    running = run()
-    running.wrong["new: 500"] = 2
-    assert verdicts(running, looks()) == ["2 times new: 500"]
-
-
-@pytest.mark.fault
 async def test_clients_get_what_they_ask_for_whatever_the_others_do(tmp_path):
-    with servers.upstream() as upstream, servers.sidecar("soaked", upstream.url, tmp_path / "s") as server:
-        running, seen = await soak(server, seconds=4, connections=10, rate=60)
-    assert running.wrong == {}
-    assert sum(running.done.values()) > 20
-    assert len(seen) == SAMPLES + 2
+    told: list[Look] = []
+    with started(tmp_path) as (server, seen):
+        await soak(seen, server, seconds=4, store=tmp_path / "s", tell=told.append)
+    assert seen.crowd.wrong == {}
+    assert sum(seen.crowd.done.values()) > 20
+    assert len(seen.looks) == LOOKS + 1
+    assert told == seen.looks[1:]
+    assert 0 < seen.looks[-1].requests <= seen.crowd.number  # some were still answered after the last look
+    assert seen.looks[-1].store_mb > 0
+    assert any(look.p50_ms and look.relay_ms for look in seen.looks)
+    assert seen.idle is not None
+
+
+async def test_what_was_seen_of_a_soak_that_is_stopped_is_kept(tmp_path):
+    looked = asyncio.Event()
+    with started(tmp_path) as (server, seen):
+        asking = asyncio.create_task(soak(seen, server, seconds=36, store=tmp_path / "s", tell=lambda _: looked.set()))
+        await looked.wait()
+        asking.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asking
+    assert len(seen.looks) == 2
+    assert seen.idle is None
+    assert any("say nothing" in line for line in seen.failures())
+
+
+async def test_a_server_that_is_gone_is_told_and_ends_no_soak(tmp_path):
+    with started(tmp_path, rate=400.0) as (relay, seen):
+        seen.crowd.relay, seen.crowd.url = relay.url, "http://127.0.0.1:1"
+        await soak(seen, relay, seconds=1, store=tmp_path)
+    assert any(what.startswith("connecting:") for what in seen.crowd.wrong)
