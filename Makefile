@@ -47,7 +47,7 @@ transformers: $(TRANSFORMERS_VENV)/.installed ## Install `transformers serve` on
 
 harnesses: $(HARNESS_VENVS:%=%/.installed) ## Install evalplus, bfcl-eval, simple-evals and evalscope (7 GB) for the tests that need them; torch as above
 
-bench: $(VENV)/.dev ## Measure the cost of the sidecar (needs wrk, takes nginx where it is installed)
+bench: $(VENV)/.dev ## Measure the cost of the sidecar (needs wrk, takes nginx where it is installed; ARGS=--peers for other proxies)
 	@$(BIN)/python -m tests.bench $(ARGS)
 
 soak: $(VENV)/.dev ## Mixed load for a minute: memory, descriptors and latency have to stay flat (ARGS= for longer)
@@ -76,7 +76,7 @@ lock: .venv-lock/.installed ## Pin all requirement files anew, with hashes
 	@requirements/lock .venv-lock/bin/uv
 
 clean: ## Remove the environments and caches (what Evalside stored stays)
-	rm -rf $(VENV) $(LM_EVAL_VENV) $(INSPECT_VENV) $(TRANSFORMERS_VENV) $(HARNESS_VENVS) .venv-lock build dist htmlcov .coverage .coverage.* \
+	rm -rf $(VENV) $(LM_EVAL_VENV) $(INSPECT_VENV) $(TRANSFORMERS_VENV) $(HARNESS_VENVS) .venv-peers-* .venv-lock build dist htmlcov .coverage .coverage.* \
 		.hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find proxy harness tests -name __pycache__ -type d -prune -exec rm -rf {} +
 

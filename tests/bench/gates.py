@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Literal, NamedTuple
 
-from tests.bench import servers, workloads
+from tests.bench import peers, servers, workloads
 from tests.bench.servers import DEFAULT, NGINX, RELAY
 
 Metric = Literal["per_second", "p50_ms", "first_chunk_ms"]
@@ -15,9 +15,6 @@ Found = Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]]
 
 IDEAL = "ideal"
 """What the upstream's own delay allows."""
-LITELLM = "LiteLLM"
-NEMO = "nemo-evaluator, forwarding only"
-NEMO_CACHE = "nemo-evaluator, caching"
 
 
 class Gate(NamedTuple):
@@ -34,16 +31,16 @@ class Gate(NamedTuple):
 GATES = (
     Gate(workloads.UNIQUE.name, "per_second", DEFAULT, NGINX, least=0.10),
     Gate(workloads.UNIQUE.name, "per_second", DEFAULT, RELAY, least=0.60),
-    Gate(workloads.UNIQUE.name, "per_second", DEFAULT, NEMO, least=2),
-    Gate(workloads.UNIQUE.name, "per_second", DEFAULT, NEMO_CACHE, least=15),
-    Gate(workloads.UNIQUE.name, "per_second", DEFAULT, LITELLM, least=60),
+    Gate(workloads.UNIQUE.name, "per_second", DEFAULT, peers.NEMO, least=2),
+    Gate(workloads.UNIQUE.name, "per_second", DEFAULT, peers.NEMO_CACHE, least=15),
+    Gate(workloads.UNIQUE.name, "per_second", DEFAULT, peers.LITELLM, least=60),
     Gate(workloads.HITS.name, "per_second", DEFAULT, NGINX, least=0.30),
     Gate(workloads.HITS.name, "per_second", DEFAULT, RELAY, least=1.2),
-    Gate(workloads.HITS.name, "per_second", DEFAULT, NEMO_CACHE, least=7),
-    Gate(workloads.HITS.name, "per_second", DEFAULT, LITELLM, least=90),
+    Gate(workloads.HITS.name, "per_second", DEFAULT, peers.NEMO_CACHE, least=7),
+    Gate(workloads.HITS.name, "per_second", DEFAULT, peers.LITELLM_CACHE, least=90),
     Gate(workloads.BURST.name, "per_second", DEFAULT, NGINX, least=0.85),
     Gate(workloads.BURST.name, "per_second", DEFAULT, RELAY, least=0.85),
-    Gate(workloads.BURST.name, "per_second", DEFAULT, LITELLM, least=100),
+    Gate(workloads.BURST.name, "per_second", DEFAULT, peers.LITELLM, least=100),
     Gate(workloads.ONE.name, "p50_ms", DEFAULT, NGINX, most=2.2),
     Gate(workloads.ONE.name, "p50_ms", DEFAULT, RELAY, most=1.5),
     Gate(workloads.PACED, "first_chunk_ms", DEFAULT, NGINX, most=2),

@@ -49,7 +49,7 @@ def run(url: str, folder: Path, workload: Workload, *, salt: str, seconds: int) 
     """Return the rate at which `url` answers the workload's requests.
 
     Raises:
-        Void: answers were not 200, connections broke, or nothing came.
+        Void: answers were not 200, connections broke, nothing came, or wrk did not end.
     """
     script = folder / "load.lua"
     before, after = body(workload, salt, "\0").split("\0")
@@ -57,7 +57,12 @@ def run(url: str, folder: Path, workload: Workload, *, salt: str, seconds: int) 
     script.write_text(f"BEFORE = [[{before}]]\nAFTER = [[{after}]]\nCYCLE = {cycle}\n{_SCRIPT}")
     command = ["wrk", "-t1", f"-c{workload.connections}", f"-d{seconds}s", "--timeout", "30s", "--latency"]
     with cores.on(cores.OTHERS):
-        out = subprocess.run([*command, "-s", str(script), url], capture_output=True, text=True, check=True).stdout
+        try:
+            out = subprocess.run(
+                [*command, "-s", str(script), url], capture_output=True, text=True, check=True, timeout=seconds + 60
+            ).stdout
+        except subprocess.TimeoutExpired:
+            raise Void(f"{workload.name} at {url}: wrk did not end within {seconds + 60} s") from None
     rate = re.search(r"Requests/sec:\s+([\d.]+)", out)
     p50 = re.search(r"50%\s+([\d.]+)(us|ms|s)", out)
     count = re.search(r"(\d+) requests in", out)

@@ -39,23 +39,34 @@ def conditions() -> dict[str, Any]:
 
 def show(found: dict[str, Any]) -> None:
     """Print everything as tables."""
-    console = Console(width=150)
+    console = Console(width=170)
     told = found["conditions"]
     busy = ", ".join(f"{before:.1f}" for before in told["load_average"])
     console.print(f"commit {told['commit']}, Python {told['python']}, {told['cores']} cores, load average {busy}")
-    console.print(_measured(found["workloads"]))
+    if found["workloads"]:
+        console.print(_measured(found["workloads"]))
     if found["usage"]:
         console.print(_usage(found["usage"]))
     if found["clients"]:
         console.print(_clients(found["clients"]))
-    if found["store"]:
+    if found["store"] and min(map(len, found["store"].values())):
         console.print(_store(found["store"]))
-    console.print(_gates(gates.judged(found["workloads"], cores=told["cores"])))
+    if found["gates"]:
+        console.print(_gates(found["gates"]))
+    for line in found["void"]:
+        console.print(f"Not measured: {line}")
 
 
 def write(found: dict[str, Any], path: Path) -> None:
     """Write every single value to a file."""
-    path.write_text(json.dumps(found, indent=2) + "\n")
+    judged = [
+        {**item.gate._asdict(), "ratios": item.ratios, "ratio": item.ratio, "passed": item.passed}
+        for item in found["gates"]
+    ]
+    used = {
+        name: {"before": before._asdict(), "after": after._asdict()} for name, (before, after) in found["usage"].items()
+    }
+    path.write_text(json.dumps({**found, "gates": judged, "usage": used}, indent=2) + "\n")
 
 
 def _measured(workloads: dict[str, Any]) -> Table:
@@ -79,7 +90,7 @@ def _ratio(values: list[float], others: list[float] | None) -> str:
     if not others or len(others) != len(values):
         return ""
     ratios = [ours / theirs for ours, theirs in zip(values, others, strict=True)]
-    return f"{median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+    return f"{median(ratios):.3g} ({min(ratios):.3g} to {max(ratios):.3g})"
 
 
 def _usage(usage: dict[str, Any]) -> Table:
@@ -110,9 +121,9 @@ def _gates(results: list[gates.Judged]) -> Table:
     for item in results:
         gate = item.gate
         bound = f">= {gate.least}" if gate.least is not None else f"<= {gate.most}"
-        spread = f"{min(item.ratios):.2f} to {max(item.ratios):.2f}"
+        spread = f"{min(item.ratios):.3g} to {max(item.ratios):.3g}"
         verdict = "passed" if item.passed else "FAILED"
         table.add_row(
-            gate.workload, _METRICS[gate.metric], gate.of, gate.to, bound, f"{item.ratio:.2f}", spread, verdict
+            gate.workload, _METRICS[gate.metric], gate.of, gate.to, bound, f"{item.ratio:.3g}", spread, verdict
         )
     return table

@@ -18,6 +18,7 @@ class Workload:
         prompt: bytes of it.
         stream: whether a stream is asked for.
         cycle: how many different requests there are; None asks none twice.
+        least_seconds: that a measurement takes: less would see too few answers.
         ideal: requests a second that the upstream's own delay allows, None without one.
     """
 
@@ -27,6 +28,7 @@ class Workload:
     prompt: int = 900
     stream: bool = False
     cycle: int | None = None
+    least_seconds: int = 0
 
     @property
     def ideal(self) -> float | None:
