@@ -17,7 +17,7 @@ class Progress:
         self._out = out or sys.stderr
         self._clock = clock
         self._planned = planned
-        self._begun = clock()
+        self._begun: float | None = None  # when the first round did: what comes before it says nothing of the pace
         self._through = 0.0  # planned seconds of what is done
         self.say(f"this should take about {minutes(planned)}; Ctrl-C ends it and reports what was measured until then")
 
@@ -27,7 +27,12 @@ class Progress:
 
     @contextmanager
     def round(self, workload: str, name: str, planned: float) -> Iterator[None]:
-        """Tell that a round of a workload begins, and at its end how long the rest takes at this pace."""
+        """Tell that a round of a workload begins, and at its end how long the rest takes at this pace.
+
+        `planned` is how many seconds this round should take.
+        """
+        if self._begun is None:
+            self._begun = self._clock()
         print(f"  {workload}, {name}:", end="", file=self._out, flush=True)
         try:
             yield
@@ -40,9 +45,8 @@ class Progress:
         print(f" {server} {value};", end="", file=self._out, flush=True)
 
     def _left(self) -> float:
-        gone = self._clock() - self._begun
-        pace = gone / self._through if self._through else 1.0
-        return max(0.0, self._planned - self._through) * pace
+        gone = self._clock() - self._begun if self._begun is not None else 0.0
+        return max(0.0, self._planned - self._through) * gone / self._through
 
 
 def minutes(seconds: float) -> str:

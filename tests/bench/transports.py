@@ -1,10 +1,11 @@
-"""What one request costs in the upstream client: httpx's own pool against our transport, both under the httpx seam."""
+"""What one request costs in the upstream client: the pool of httpx against our two transports, under one seam."""
 
 import asyncio
 import time
 
 import httpx
 
+from proxy.upstream.http1 import Http1Transport
 from proxy.upstream.transport import AiohttpTransport
 
 BODY = b'{"model":"plain","messages":[{"role":"user","content":"' + b"word " * 180 + b'"}]}'
@@ -32,10 +33,11 @@ def measure(url: str, *, rounds: int, requests: int = 1500) -> dict[str, dict[st
     """Return CPU microseconds a request, by concurrency and transport, one value for each round, rounds alternating."""
     found: dict[str, dict[str, list[float]]] = {}
     for concurrency in (1, 16, 64):
-        times = found.setdefault(str(concurrency), {"httpx": [], "aiohttp": []})
+        times = found.setdefault(str(concurrency), {"httpx": [], "aiohttp": [], "ours": []})
         for _ in range(rounds):
             limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
             pool = httpx.AsyncHTTPTransport(limits=limits)
             times["httpx"].append(asyncio.run(_cpu_per_request(pool, url, concurrency, requests)))
             times["aiohttp"].append(asyncio.run(_cpu_per_request(AiohttpTransport(), url, concurrency, requests)))
+            times["ours"].append(asyncio.run(_cpu_per_request(Http1Transport(), url, concurrency, requests)))
     return found
