@@ -21,6 +21,7 @@ STOPPED = 130
 _STORE_SECONDS = 150.0
 """What it takes to fill a store with a million answers, and to have the ones that are asked for kept."""
 _CLIENT_SECONDS = 8.0
+_TOO_FEW = f"it needs {gates.CORES_FOR_WORKERS} cores to say anything"
 
 
 def main() -> int:
@@ -114,10 +115,7 @@ class Bench:
         """Return what is measured where nothing is chosen: two workers need more cores than some machines have."""
         if (os.cpu_count() or 1) >= gates.CORES_FOR_WORKERS:
             return list(workloads.NAMES)
-        print(
-            f"make bench: '{workloads.WORKERS}' is left out: it needs {gates.CORES_FOR_WORKERS} cores to say anything",
-            file=sys.stderr,
-        )
+        print(f"make bench: '{workloads.WORKERS}' is left out: {_TOO_FEW}", file=sys.stderr)
         return [name for name in workloads.NAMES if name != workloads.WORKERS]
 
     def _install_peers(self) -> None:
@@ -154,6 +152,8 @@ class Bench:
                     self._usage[server.name] = (before[server.name], usage.of(server.pid))
 
     def _compare_workers(self, upstream: Server) -> None:
+        if (os.cpu_count() or 1) < gates.CORES_FOR_WORKERS:
+            self._progress.say(f"'{workloads.WORKERS}' is measured and not judged: {_TOO_FEW}")
         with ExitStack() as stack:
             compared = [
                 stack.enter_context(
