@@ -25,7 +25,8 @@ class Asked:
 
     `model_id` None asks the server for its only model; `settled` takes it as it is, None for none. What the server says
     of an error goes through `redactor`. `judge` gives, by the place of a sample in the task, the way to ask the model
-    that grades it, if a task needs one. `gate` limits requests in flight together with other tasks.
+    that grades it, if a task needs one. `gate` limits requests in flight together with other tasks. `url` is that of
+    the model server itself, for messages.
     """
 
     base_url: str
@@ -36,6 +37,7 @@ class Asked:
     judge: Callable[[int], Ask] | None = None
     gate: Gate | None = None
     settled: bool = False
+    url: str = ""
 
     @property
     def parallelism(self) -> int:
@@ -66,7 +68,7 @@ async def connected(asked: Asked) -> AsyncIterator[Asker]:
         trust_env=False,
     ) as http:
         retries = DEFAULT_RETRIES if params.max_retries is None else params.max_retries
-        yield Asker(http, asked.kind, asked.redactor, max_retries=retries)
+        yield Asker(http, asked.kind, asked.redactor, max_retries=retries, url=asked.url)
 
 
 async def settle(asked: Asked) -> Asked:

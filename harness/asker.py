@@ -53,7 +53,7 @@ class Asker:
 
     Transport errors, 502, 503 and 504, and 409 for a sample that is still on its way, are tried again `max_retries`
     times, unless the answer says `x-should-retry: false`; anything else is the server's last word. Errors quote it,
-    through `redactor`: a server that refuses a key may say which.
+    through `redactor`: a server that refuses a key may say which. Those that end a run name `url`, the server's own.
     """
 
     def __init__(
@@ -63,12 +63,14 @@ class Asker:
         redactor: Redactor,
         *,
         max_retries: int = 3,
+        url: str = "",
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         self._http = http
         self._kind = kind
         self._redactor = redactor
         self._max_retries = max_retries
+        self._url = url
         self._sleep = sleep
 
     async def models(self) -> list[str]:
@@ -112,7 +114,8 @@ class Asker:
         return dataclasses.replace(outcome.answer, error=shown, latency_ms=latency_ms, attempts=attempt)
 
     def _error(self, message: str) -> EndpointError:
-        return EndpointError(self._redactor.text(message))
+        where = f"\nThe endpoint's URL is {self._redactor.url(self._url)}." if self._url else ""
+        return EndpointError(self._redactor.text(message) + where)
 
     async def _attempt(self, body: dict[str, Any], headers: Mapping[str, str]) -> _Outcome:
         path = _PATHS[self._kind]

@@ -229,7 +229,7 @@ async def _asked(job: Job, origin: str, endpoint: ApiEndpoint, params: ConfigPar
         await _open(f"{origin}/-/runs/{place}", opening)
     redactor = Redactor.of(endpoint)
     where = f"{origin}/-/runs/{place}"
-    asked = Asked(where, endpoint.speaks(), endpoint.model_id, params, redactor, settled=job.replays)
+    asked = Asked(where, endpoint.speaks(), endpoint.model_id, params, redactor, settled=job.replays, url=endpoint.url)
     return await settle(asked)
 
 

@@ -197,8 +197,9 @@ def test_fields_of_the_reference_system_are_honored_or_refused(config_values, ta
 
 def test_a_silent_endpoint_and_a_wrong_key_are_found_before_the_first_sample(server, refused, monkeypatch):
     server.on("/v1/models", refused(401, "who are you"))
-    with pytest.raises(EndpointError, match=r"the endpoint refuses the key \(401\): who are you"):
-        evaluate(config(), target(server.url))
+    with pytest.raises(EndpointError, match=r"the endpoint refuses the key \(401\): who are you") as failed:
+        evaluate(config(), target(f"{server.url}/v1?api_key=sk-0123456789"))
+    assert str(failed.value).endswith(f"\nThe endpoint's URL is {server.url}/v1?api_key=[redacted].")
     monkeypatch.setattr(asker, "_LIST_TIMEOUT_S", 0.2)
     server.on("/v1/models", Reply(json={}, delay=5))
     with pytest.raises(EndpointError, match=r"does not answer GET /v1/models within 0\.2 s"):
