@@ -69,13 +69,20 @@ class Outcome(NamedTuple):
 
 
 class Driver(Protocol):
-    """Runs one harness. `requirements` is what pip installs; `options` are the keys of `params.extra`, explained."""
+    """Runs one harness. `requirements` is what pip installs; `options` are the keys of `params.extra`, explained.
+
+    `imported` is for a harness that asks for gigabytes which the driver's calls never import: what is installed with
+    it instead. Empty means all that it asks for.
+    """
 
     @property
     def name(self) -> str: ...
 
     @property
     def requirements(self) -> tuple[str, ...]: ...
+
+    @property
+    def imported(self) -> tuple[str, ...]: ...
 
     @property
     def options(self) -> Mapping[str, str]: ...
@@ -91,7 +98,7 @@ class Driver(Protocol):
 
 COMMON_OPTIONS: Mapping[str, str] = {
     "python": "the Python of an environment that has the harness; null makes one",
-    "image": "a container image that has the harness, run with docker",
+    "image": "a container image that has the harness, run with docker or podman",
     "args": "list of further arguments, as they are",
     "env": "map of further environment variables",
 }

@@ -10,6 +10,8 @@ from harness.external.base import NO_KEY, Ask, Call, Outcome, OutputError, Row, 
 
 ENTRY = Path(__file__).with_name("bfcl_entry.py")
 _HANDLERS = ("chat", "responses", "prompt")
+_WITH_VECTORS = ("memory_vector", "memory", "agentic", "all_scoring", "all")
+"""Categories whose memory is a vector store, and the collections that hold them."""
 
 
 class Bfcl:
@@ -19,7 +21,30 @@ class Bfcl:
     """
 
     name = "bfcl"
-    requirements = ("bfcl-eval==2026.3.23", "soundfile")
+    requirements = ("bfcl-eval==2026.3.23",)
+    imported = (
+        "beautifulsoup4",
+        "filelock==3.20.0",
+        "google-search-results",
+        "html2text",
+        "mpmath==1.3.0",
+        "numpy==1.26.4",
+        "openai>=1.86",
+        "overrides",
+        "pandas",
+        "pydantic>=2.8.2",
+        "python-dotenv>=1.0.1",
+        "rank-bm25==0.2.2",
+        "requests",
+        "tabulate>=0.9",
+        "tenacity>=8.5",
+        "tqdm",
+        "tree-sitter==0.21.3",
+        "tree-sitter-java==0.21.0",
+        "tree-sitter-javascript==0.21.4",
+        "typer>=0.12.5",
+    )
+    """All but other vendors' clients, and sentence-transformers and FAISS (torch), which `_WITH_VECTORS` need."""
     options: Mapping[str, str] = {
         "handler": "how tools are asked for: chat (the default), responses, or prompt for models without tool calls"
     }
@@ -34,6 +59,7 @@ class Bfcl:
         limit = ask.limit
         if isinstance(limit, float):
             raise ConfigurationError(f"limit_samples {limit} is a share, and bfcl takes a number of entries")
+        self._refuse_vectors(ask)
         refuse_params(self.name, ask.params, ("top_p", "max_new_tokens", "max_retries", "request_timeout"))
         common = ["python", str(ENTRY.resolve()), handler, ask.model, ask.task, str(limit or 0)]
         env = {
@@ -47,6 +73,16 @@ class Bfcl:
             generate += ["--temperature", str(ask.params.temperature)]
         reads = (ENTRY.resolve(),)
         return [Call((*common, *generate), env, reads=reads), Call((*common, "evaluate"), env, reads=reads)]
+
+    def _refuse_vectors(self, ask: Ask) -> None:
+        if ask.options.get("python") is not None or ask.options.get("image") is not None:
+            return
+        for category in ask.task.split("+"):
+            if category in _WITH_VECTORS:
+                raise ConfigurationError(
+                    f"bfcl's {category!r} needs sentence-transformers and FAISS, which the environment that is made "
+                    f"lacks; name one in params.extra.python, made with: pip install {' '.join(self.requirements)}"
+                )
 
     def outcome(self, ask: Ask) -> Outcome:
         """`accuracy` of each category, and of all entries together."""

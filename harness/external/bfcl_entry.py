@@ -1,15 +1,18 @@
-"""Runs in bfcl-eval's environment, not in ours: enters a model into its list and calls its command line.
+"""Runs in bfcl-eval's environment, not in ours: calls its command line with a list of models that has ours alone.
 
     python bfcl_entry.py HANDLER MODEL CATEGORIES LIMIT generate|evaluate [its options …]
 
-CATEGORIES are joined by `+`. A LIMIT above 0 takes the first entries of each, 0 all of them.
+CATEGORIES are joined by `+`. A LIMIT above 0 takes the first entries of each, 0 all of them. bfcl-eval's own list
+imports the client of every vendor on its leaderboard; none of them is needed to ask an OpenAI-compatible endpoint.
 """
 
 import json
 import sys
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
+_LIST = "bfcl_eval.constants.model_config"
 _HANDLERS = {
     "chat": ("openai_completion", "OpenAICompletionsHandler"),
     "responses": ("openai_response", "OpenAIResponsesHandler"),
@@ -19,18 +22,21 @@ _HANDLERS = {
 
 def main(handler: str, model: str, categories: str, limit: int, rest: list[str]) -> None:
     """Call bfcl-eval."""
-    models = import_module("bfcl_eval.constants.model_config")
-    module, name = _HANDLERS[handler]
-    models.MODEL_CONFIG_MAPPING[model] = models.ModelConfig(
+    entry = SimpleNamespace(
         model_name=model,
         display_name=model,
         url="",
         org="",
         license="",
-        model_handler=getattr(import_module(f"bfcl_eval.model_handler.api_inference.{module}"), name),
+        model_handler=None,
+        input_price=None,
+        output_price=None,
         is_fc_model=handler != "prompt",
         underscore_to_dot=handler != "prompt",
     )
+    sys.modules[_LIST] = listing(model, entry)
+    module, name = _HANDLERS[handler]
+    entry.model_handler = getattr(import_module(f"bfcl_eval.model_handler.api_inference.{module}"), name)
     command, *options = rest
     wanted = categories.replace("+", ",")
     argv = [command, "--model", model, "--test-category", wanted, *options]
@@ -38,6 +44,16 @@ def main(handler: str, model: str, categories: str, limit: int, rest: list[str])
         argv += ["--run-ids"] if command == "generate" else ["--partial-eval"]
         write_ids(wanted.split(","), limit)
     import_module("bfcl_eval.__main__").cli(argv)
+
+
+def listing(model: str, entry: object) -> ModuleType:
+    """Stands for its module with the list of models, of which others read this name alone.
+
+    The checker makes a folder's name of the model's name, and that into a name again, with / for every _.
+    """
+    module = ModuleType(_LIST)
+    vars(module)["MODEL_CONFIG_MAPPING"] = {model: entry, model.replace("_", "/"): entry}
+    return module
 
 
 def write_ids(categories: list[str], limit: int) -> None:

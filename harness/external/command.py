@@ -22,6 +22,7 @@ class Command:
 
     name = "command"
     requirements: tuple[str, ...] = ()
+    imported: tuple[str, ...] = ()
     options: Mapping[str, str] = {
         "command": "the command line, with $base_url and others to be replaced; required",
         "results": f"the JSON file it leaves, below $output_dir; {RESULTS}",

@@ -9,10 +9,10 @@ import shutil
 import subprocess
 import sys
 import venv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from harness.errors import ConfigurationError, StartError
 from harness.external.base import Ask, Call, Driver
@@ -23,10 +23,24 @@ _PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "SSL_CERT_FILE", "HF_H
 """Variables of ours that a harness gets. No key of the model server is among them: the sidecar has that."""
 HUB_LOGIN = "HF_TOKEN"
 _INTO_IMAGES = (HUB_LOGIN, "HF_ENDPOINT")
+_ENGINES = ("docker", "podman")
+_FOR_ENGINES = ("PATH", "HOME", "XDG_RUNTIME_DIR", "DOCKER_HOST", "DOCKER_CONFIG", "DOCKER_CONTEXT", "CONTAINER_HOST")
+"""What of ours an engine needs to find its daemon, images and logins; the container gets none of it."""
 _FOR_PIP = re.compile(
     r"PIP_|XDG_CACHE_HOME$|REQUESTS_CA_BUNDLE$|CURL_CA_BUNDLE$|SSL_CERT_DIR$|(?i:(https?|all|no)_proxy$)"
 )
 """Further ones that pip gets, which may run the build scripts of what it installs."""
+
+
+class Recipe(NamedTuple):
+    """What an environment is made of. With `imported`, `wanted` is installed without what it asks for."""
+
+    wanted: tuple[str, ...]
+    imported: tuple[str, ...] = ()
+
+    def steps(self) -> list[tuple[str, ...]]:
+        """The arguments of `pip install`, one call after another."""
+        return [self.imported, ("--no-deps", *self.wanted)] if self.imported else [self.wanted]
 
 
 class Environment(Protocol):
@@ -77,13 +91,16 @@ class Programs:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A container image, run with docker on the host's network, as the user who runs us; its home is the folder."""
+    """A container image, run on the host's network as the user who runs us; its home is the folder.
+
+    docker runs it, or podman where there is no docker.
+    """
 
     name: str
 
     def command(self, call: Call, folder: Path) -> tuple[list[str], dict[str, str]]:
-        """`docker run`, with the folder at the same path inside; what is read beside it cannot be written."""
-        argv = ["docker", "run", "--rm", "--init", "--network", "host", "--user", f"{os.getuid()}:{os.getgid()}"]
+        """The engine's `run`, with the folder at the same path inside; what is read beside it cannot be written."""
+        argv = [*self._engine(), "--rm", "--init", "--network", "host", "--user", f"{os.getuid()}:{os.getgid()}"]
         places = {folder.resolve(), *([call.cwd.resolve()] if call.cwd is not None else [])}
         for place in sorted(places):
             argv += ["--volume", f"{place}:{place}"]
@@ -92,9 +109,21 @@ class Image:
         argv += ["--workdir", str((call.cwd or folder).resolve()), "--env", f"HOME={folder.resolve()}"]
         given = {name: os.environ[name] for name in _INTO_IMAGES if name in os.environ} | dict(call.env)
         for name in given:
-            argv += ["--env", name]  # the value comes from docker's own environment, so no list of processes shows it
-        own = {name: os.environ[name] for name in ("PATH", "HOME", "DOCKER_HOST") if name in os.environ}
+            argv += ["--env", name]  # the value comes from the engine's environment, so no list of processes shows it
+        own = {name: os.environ[name] for name in _FOR_ENGINES if name in os.environ}
         return [*argv, self.name, *call.argv], own | given
+
+    def _engine(self) -> list[str]:
+        for name in _ENGINES:
+            found = shutil.which(name)
+            if found is not None:
+                # Without it, the user who runs podman is the container's root, and this number is somebody else there.
+                own_number = ["--userns", "keep-id"] if name == "podman" and os.getuid() else []
+                return [found, "run", *own_number]
+        raise ConfigurationError(
+            f"there is no {' or '.join(_ENGINES)} on PATH to run the image {self.name!r}; install one, or name the "
+            "Python of an environment that has the harness in params.extra.python"
+        )
 
     def facts(self, driver: Driver) -> dict[str, str]:
         """The name of the image."""
@@ -114,16 +143,16 @@ def find_environment(driver: Driver, ask: Ask, log: Path) -> Environment:
         if not os.access(path, os.X_OK) or path.is_dir():
             raise ConfigurationError(f"params.extra.python is {str(named)!r}, which is no Python that can be run")
         return Programs(path.absolute().parent)
-    requirements = _requirements(driver, ask.options)
-    return Programs(None) if not requirements else Programs(made(driver.name, requirements, log))
+    recipe = _recipe(driver, ask.options)
+    return Programs(None) if not recipe.wanted else Programs(made(driver.name, recipe, log))
 
 
 def to_install(driver: Driver, options: Mapping[str, Any]) -> tuple[str, ...]:
     """The requirements that `find_environment` would install first; none if they are there, or the user says where."""
     if options.get("image") is not None or options.get("python") is not None:
         return ()
-    requirements = _requirements(driver, options)
-    return () if not requirements or (_root(driver.name, requirements) / _DONE).exists() else requirements
+    recipe = _recipe(driver, options)
+    return () if not recipe.wanted or (_root(driver.name, recipe) / _DONE).exists() else recipe.wanted
 
 
 def cache_root() -> Path:
@@ -132,44 +161,50 @@ def cache_root() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "evalside" / "harnesses"
 
 
-def made(name: str, requirements: Sequence[str], log: Path) -> Path:
-    """The programs of an environment with these requirements: made once for each set of them and version of Python.
+def made(name: str, recipe: Recipe, log: Path) -> Path:
+    """The programs of an environment with what the recipe says: made once for each recipe and version of Python.
 
     Two processes that want the same one wait for each other. Raises StartError with the end of pip's output.
     """
-    root = _root(name, requirements)
+    root = _root(name, recipe)
     programs = root / "bin"
     with _locked(root.with_suffix(".lock")):
         if (root / _DONE).exists():
             return programs
         shutil.rmtree(root, ignore_errors=True)  # one that was cut off
         venv.create(root, with_pip=True, symlinks=True)
-        _install(programs / "python", requirements, log)
+        _install(programs / "python", recipe, log)
         (root / _DONE).touch()
     return programs
 
 
-def _requirements(driver: Driver, options: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(options.get("requirements") or driver.requirements)
+def _recipe(driver: Driver, options: Mapping[str, Any]) -> Recipe:
+    own = options.get("requirements")
+    return Recipe(tuple(own)) if own else Recipe(driver.requirements, driver.imported)
 
 
-def _root(name: str, requirements: Sequence[str]) -> Path:
-    said = "\n".join([*requirements, sys.version])
+def _root(name: str, recipe: Recipe) -> Path:
+    said = "\n".join([*recipe.wanted, *recipe.imported, sys.version])
     return cache_root() / f"{name}-{hashlib.sha256(said.encode()).hexdigest()[:12]}"
 
 
-def _install(python: Path, requirements: Sequence[str], log: Path) -> None:
-    argv = [str(python), "-m", "pip", "install", "--disable-pip-version-check", "--no-input", *requirements]
+def _install(python: Path, recipe: Recipe, log: Path) -> None:
+    argv = [str(python), "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
     env = {name: value for name, value in os.environ.items() if name in _PASSED_ON or _FOR_PIP.match(name)}
     env.pop(HUB_LOGIN, None)
+    code = 0
     with log.open("wb") as out:
-        done = subprocess.run(  # noqa: S603 - ours
-            argv, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=out, check=False
-        )
-    if done.returncode:
+        for step in recipe.steps():
+            code = (
+                code
+                or subprocess.run(  # noqa: S603 - ours
+                    [*argv, *step], env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=out, check=False
+                ).returncode
+            )
+    if code:
         end = "\n".join(f"  | {line}" for line in log.read_text(errors="replace").splitlines()[-10:])
         raise StartError(
-            f"cannot install {', '.join(requirements)}; name an environment that has it in params.extra.python\n"
+            f"cannot install {', '.join(recipe.wanted)}; name an environment that has it in params.extra.python\n"
             f"The end of pip's output, {log}:\n{end}"
         )
 

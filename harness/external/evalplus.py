@@ -37,6 +37,23 @@ class EvalPlus:
 
     name = "evalplus"
     requirements = ("evalplus==0.3.1",)
+    imported = (
+        "appdirs>=1.4.4",
+        "datasets>=2.21",
+        "fire>=0.6",
+        "multipledispatch>=0.6",
+        "numpy>=1.19.5",
+        "openai>=1.11.1",
+        "psutil>=5.9",
+        "rich>=12.3",
+        "tempdir>=0.7.1",
+        "termcolor>=2",
+        "tqdm>=4.56",
+        "tree-sitter>=0.22",
+        "tree-sitter-python>=0.21",
+        "wget>=3.2",
+    )
+    """All but transformers, stop-sequencer (torch) and other vendors' clients: those are for its other backends."""
     options: Mapping[str, str] = {
         "execute": "true runs the generated programs on this machine, without a sandbox, and scores them",
         "n_samples": "answers to each problem; above 1 they are sampled at temperature 0.8, unless one is given",

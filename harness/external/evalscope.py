@@ -15,6 +15,7 @@ class EvalScope:
 
     name = "evalscope"
     requirements = ("evalscope==1.14.1",)
+    imported: tuple[str, ...] = ()
     options: Mapping[str, str] = {
         "dataset_args": "map of the data set's own arguments, such as {local_path: …} for work without a network"
     }

@@ -23,6 +23,7 @@ class InspectAi:
 
     name = "inspect-ai"
     requirements = ("inspect-ai==0.3.285", "inspect-evals", "openai")
+    imported: tuple[str, ...] = ()
     options: Mapping[str, str] = {
         "epochs": "times each sample is asked",
         "task_args": "map of the task's own arguments",

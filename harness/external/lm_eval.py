@@ -39,6 +39,7 @@ class LmEval:
 
     name = "lm-eval"
     requirements = ("lm-eval[api]==0.4.13",)
+    imported: tuple[str, ...] = ()
     options: Mapping[str, str] = {
         "num_fewshot": "examples in the prompt; null is the task's own number",
         "tokenizer": "folder or name of a tokenizer; null sends prompts as text",

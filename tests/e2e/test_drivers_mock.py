@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 
 from proxy.testing import ModelServer, RecordedRequest, Reply
-from tests.e2e.launched import Launched, Outcome, python_of
+from tests.e2e.launched import PROBLEMS, Launched, Outcome, python_of
 
-pytestmark = [pytest.mark.e2e_big, pytest.mark.timeout(1200)]
+pytestmark = pytest.mark.timeout(1200)
 
-PROBLEMS = Path(__file__).with_name("data") / "problems.jsonl"
 RIGHT = "def count_even(numbers):\n    return len([n for n in numbers if n % 2 == 0])\n"
 RIGHT_BUT_FOR_ODD_CASES = (
     "def initials(name):\n    return ''.join(word[:1].upper() for word in name.strip().split(' '))[:9]\n"
@@ -21,10 +20,8 @@ RIGHT_BUT_FOR_ODD_CASES = (
 """Right for the base tests; further tests have names with more than nine words."""
 
 
-def needs(name: str) -> pytest.MarkDecorator:
-    return pytest.mark.skipif(
-        python_of(name) is None, reason=f"{name} is not installed; `make harnesses` installs it (gigabytes)"
-    )
+def needs(name: str, target: str) -> pytest.MarkDecorator:
+    return pytest.mark.skipif(python_of(name) is None, reason=f"{name} is not installed; `make {target}` installs it")
 
 
 def ran_and_replayed(server: ModelServer, folder: Path, task: str, name: str, **params) -> Outcome:
@@ -55,7 +52,8 @@ def program(body, choice: int, call: int) -> str:
     return f"Here it is:\n```python\n{solved}```\n"
 
 
-@needs("evalplus")
+@pytest.mark.e2e_big
+@needs("evalplus", "e2e")
 def test_evalplus_generates(tmp_path):
     ran = ran_and_replayed(
         ModelServer(answer=program), tmp_path, "evalplus.humaneval", "evalplus", extra={"dataset_path": str(PROBLEMS)}
@@ -65,7 +63,8 @@ def test_evalplus_generates(tmp_path):
     assert "def count_even" in ran.rows[0]["generation"]
 
 
-@needs("evalplus")
+@pytest.mark.e2e
+@needs("evalplus", "e2e")
 def test_evalplus_runs_what_was_generated(tmp_path):
     extra = {"dataset_path": str(PROBLEMS), "execute": True}
     ran = ran_and_replayed(ModelServer(answer=program), tmp_path, "evalplus.humaneval", "evalplus", extra=extra)
@@ -91,18 +90,21 @@ def calls_a_tool(request: RecordedRequest) -> Reply | None:
             "id": "chatcmpl-1",
             "object": "chat.completion",
             "created": 1,
-            "model": "smollm2",
+            "model": "org/my_model",
             "choices": [{"index": 0, "message": message, "finish_reason": "tool_calls"}],
             "usage": {"prompt_tokens": 9, "completion_tokens": 7, "total_tokens": 16},
         }
     )
 
 
-@needs("bfcl")
+@pytest.mark.e2e
+@needs("bfcl", "e2e")
 def test_bfcl(tmp_path):
     server = ModelServer()
     server.on("/v1/chat/completions", calls_a_tool)
-    ran = ran_and_replayed(server, tmp_path, "bfcl.simple_python+parallel", "bfcl", limit_samples=3, temperature=0.0)
+    ran = ran_and_replayed(
+        server, tmp_path, "bfcl.simple_python+parallel", "bfcl", model="org/my_model", limit_samples=3, temperature=0.0
+    )
     assert values(ran, "simple_python+parallel") == {"accuracy": pytest.approx(1 / 6)}
     assert values(ran, "simple_python") == {"accuracy": pytest.approx(1 / 3)}
     assert values(ran, "parallel") == {"accuracy": 0.0}
@@ -115,7 +117,8 @@ def write_lines(path: Path, rows) -> None:
     path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
 
 
-@needs("simple-evals")
+@pytest.mark.e2e_big
+@needs("simple-evals", "harnesses")
 def test_simple_evals(tmp_path):
     rows = [
         {"question_id": n, "question": f"Which is number {n}?", "options": [f"number {k}" for k in range(10)],
@@ -130,7 +133,8 @@ def test_simple_evals(tmp_path):
     assert values(ran, "mmlu_pro")["score"] == pytest.approx(1 / 3)
 
 
-@needs("evalscope")
+@pytest.mark.e2e_big
+@needs("evalscope", "harnesses")
 def test_evalscope(tmp_path):
     rows = [
         {"id": n, "question": f"Which is number {n}?", "A": "number 0", "B": "number 1", "C": "number 2",

@@ -4,6 +4,7 @@ import pytest
 
 from harness.api import EndpointType
 from harness.errors import ConfigurationError
+from harness.external import bfcl_entry
 from harness.external.base import OutputError
 from harness.external.bfcl import ENTRY, Bfcl
 from tests.unit.harness.external.asking import make_ask, write
@@ -26,11 +27,24 @@ def test_generation_and_checker_get_the_endpoints_model(tmp_path):
         ({"options": {"handler": "x"}}, "it takes chat, responses, prompt"),
         ({"limit_samples": 0.5}, "is a share"),
         ({"top_p": 0.5}, "cannot be told top_p"),
+        ({"task": "parallel+memory"}, r"bfcl's 'memory' needs sentence-transformers .* pip install bfcl-eval=="),
+        ({"task": "all"}, "in params.extra.python"),
     ],
 )
 def test_what_it_cannot_do_is_refused(tmp_path, fields, said):
     with pytest.raises(ConfigurationError, match=said):
-        Bfcl().calls(make_ask(tmp_path, "parallel", **fields))
+        Bfcl().calls(make_ask(tmp_path, **({"task": "parallel"} | fields)))
+
+
+@pytest.mark.parametrize("options", [{"python": "/opt/bfcl/bin/python"}, {"image": "bfcl:1"}])
+def test_an_environment_of_the_users_may_have_a_vector_store(tmp_path, options):
+    assert Bfcl().calls(make_ask(tmp_path, "memory_vector", options=options))
+
+
+def test_the_model_is_found_by_its_name_and_by_what_the_checker_makes_of_it():
+    """`org/my_model` is a folder `org_my_model`, and then a name again: `org/my/model`."""
+    models = bfcl_entry.listing("org/my_model", "a model").MODEL_CONFIG_MAPPING
+    assert models == {"org/my_model": "a model", "org/my/model": "a model"}
 
 
 def files(tmp_path, category, accuracy, correct, total, *failures):
