@@ -15,7 +15,7 @@ from typing import BinaryIO
 from harness.deployments import leash
 from harness.errors import ConfigurationError, HarnessError
 from harness.external.base import Ask, Call, Driver, Outcome, OutputError, check_options
-from harness.external.environment import find_environment
+from harness.external.environment import Environment, find_environment
 from harness.redact import Redactor
 
 LOG_FILE = "harness.log"
@@ -84,16 +84,27 @@ async def run_driver(
             argv, env = environment.command(call, ask.folder)
             code = await _run([*_LEASH, *argv], env, call.cwd or ask.folder, place, held)
             if code:
+                other = await asyncio.to_thread(_other_version, environment, driver)
                 raise HarnessFailed(
-                    f"{driver.name} ended with exit code {code}\nThe end of its log, {path}:\n{place.end()}"
+                    f"{driver.name} ended with exit code {code}{other}\nThe end of its log, {path}:\n{place.end()}"
                 )
     try:
         return await asyncio.to_thread(driver.outcome, ask)
     except (LookupError, ValueError, TypeError, AttributeError, OSError) as error:
+        other = await asyncio.to_thread(_other_version, environment, driver)
         raise OutputError(
-            f"{driver.name} left results in a form that is not known ({type(error).__name__}: {error}); its files are "
-            f"in {ask.folder}, and it is tested as {' '.join(driver.requirements) or 'your command'}"
+            f"{driver.name} left results in a form that is not known ({type(error).__name__}: {error}){other}; its "
+            f"files are in {ask.folder}, and it is tested as {' '.join(driver.requirements) or 'your command'}"
         ) from error
+
+
+def _other_version(environment: Environment, driver: Driver) -> str:
+    """What to add to an error where the harness is not of the version that its driver is made for."""
+    version = environment.facts(driver).get("version")
+    wanted = next(iter(driver.requirements), "")
+    if version is None or wanted.endswith(f"=={version}"):
+        return ""
+    return f". It is version {version}, and its driver is made for {wanted}: install that, or name no environment"
 
 
 def _completed(calls: Sequence[Call], ask: Ask) -> list[Call]:

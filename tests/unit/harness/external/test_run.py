@@ -1,5 +1,7 @@
 import asyncio
 import os
+import re
+import shutil
 import stat
 import subprocess
 import sys
@@ -94,6 +96,28 @@ async def test_results_of_another_form_are_an_error_that_says_where_they_are(ask
         await run_driver(Other(), ask("true"), tmp_path)
 
 
+async def test_an_error_of_another_version_says_so(ask, tmp_path):
+    """An environment of the user's, whose harness is pytest."""
+
+    class Other(Command):
+        name = "pytest"
+        requirements = ("pytest==0.0.1",)
+
+        def outcome(self, ask):
+            raise KeyError("accuracy")
+
+    class Same(Other):
+        requirements = (f"pytest=={pytest.__version__}",)
+
+    said = rf"It is version {re.escape(pytest.__version__)}, and its driver is made for pytest==0.0.1: install that"
+    with pytest.raises(HarnessFailed, match=f"exit code 1. {said}"):
+        await run_driver(Other(), ask("false", python=sys.executable), tmp_path)
+    with pytest.raises(OutputError, match=said):
+        await run_driver(Other(), ask("true", python=sys.executable), tmp_path)
+    with pytest.raises(HarnessFailed, match=r"exit code 1\nThe end"):
+        await run_driver(Same(), ask("false", python=sys.executable), tmp_path)
+
+
 async def test_a_progress_bar_is_seen_step_by_step(ask, tmp_path):
     program = tmp_path / "bar.sh"
     program.write_text("printf '1 of 2\\r2 of 2\\r\\n\\nend\\n'; echo '{\"acc\": 1}' > results.json\n")
@@ -102,16 +126,81 @@ async def test_a_progress_bar_is_seen_step_by_step(ask, tmp_path):
     assert lines == ["1 of 2", "2 of 2", "end"]
 
 
-async def test_variables_reach_an_image_too(ask, tmp_path, monkeypatch):
-    docker = tmp_path / "bin" / "docker"
-    docker.parent.mkdir()
-    docker.write_text('#!/bin/sh\necho "$@ [$MINE]"\necho \'{"acc": 1}\' > results.json\n')
-    docker.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{docker.parent}:{os.environ['PATH']}")
+@pytest.fixture(params=["docker", "podman"])
+def engine(tmp_path, monkeypatch, request):
+    """Stands for a container engine: reads its command line strictly, and runs the command as that says."""
+    path = tmp_path / "bin" / request.param
+    path.parent.mkdir()
+    path.write_text(f"#!{sys.executable}\n{ENGINE}")
+    path.chmod(0o755)
+    for program in ("sh", "sleep"):
+        (path.parent / program).symlink_to(str(shutil.which(program)))
+    monkeypatch.setenv("PATH", str(path.parent))
+    return request.param
+
+
+ENGINE = """
+import os, sys
+assert sys.argv[1] == "run", sys.argv
+rest, env, mounted, place = sys.argv[2:], {"PATH": os.environ["PATH"]}, [], "/"
+while rest[0].startswith("--"):
+    option = rest.pop(0)
+    if option in ("--rm", "--init"):
+        continue
+    value = rest.pop(0)
+    if option == "--env":
+        name, given, text = value.partition("=")
+        env[name] = text if given else os.environ[name]
+    elif option == "--volume":
+        outside, inside = value.split(":")[:2]
+        assert outside == inside and os.path.isabs(inside)
+        mounted.append(inside)
+    elif option == "--workdir":
+        place = value
+    else:
+        assert option in ("--network", "--user", "--userns"), option
+assert rest.pop(0) == "image:1"
+assert place in mounted
+os.chdir(place)
+os.execvpe(rest[0], rest, env)
+"""
+
+
+async def test_an_image_gets_the_folder_and_the_variables_of_its_harness_and_no_others(
+    engine, ask, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-value")
+    monkeypatch.setenv("OURS", "x")
     lines: list[str] = []
-    await run_driver(Command(), ask("x", image="i", env={"MINE": "hello"}), tmp_path, on_line=lines.append)
-    assert "--env MINE i x" in lines[0]
-    assert "[hello]" in lines[0]
+    text = """sh -c 'echo "$$MINE $$OPENAI_API_KEY [$$OURS] $$HOME"; echo "{\\"acc\\": 1}" > results.json'"""
+    options = {"image": "image:1", "env": {"MINE": "hello"}}
+    result, _ = await run_driver(Command(), ask(text, **options), tmp_path, on_line=lines.append)
+    assert lines == [f"hello unused [] {tmp_path / 'out'}"]
+    assert result.tasks["mine"].metrics["acc"].scores["acc"].value == 1.0
+
+
+async def test_an_image_that_fails_is_an_error_with_the_end_of_its_log(engine, ask, tmp_path):
+    with pytest.raises(HarnessFailed, match=r"exit code 3\n[\s\S]*no luck"):
+        await run_driver(Command(), ask("sh -c 'echo no luck; exit 3'", image="image:1"), tmp_path)
+    with pytest.raises(HarnessFailed, match=r"AssertionError"):
+        await run_driver(Command(), ask("x", image="other"), tmp_path)
+
+
+async def test_a_cancelled_run_ends_an_image(engine, ask, tmp_path):
+    pid = tmp_path / "out" / "pid"
+    options = {"image": "image:1"}
+    task = asyncio.create_task(run_driver(Command(), ask(f"sh -c 'echo $$$$ > {pid}; sleep 600'", **options), tmp_path))
+    await asyncio.to_thread(wait_for, lambda: pid.exists() and pid.read_text().strip() != "")
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await asyncio.to_thread(wait_for, partial(ended, int(pid.read_text())))
+
+
+async def test_an_image_without_an_engine_is_refused(ask, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ConfigurationError, match="no docker or podman on PATH to run the image 'image:1'"):
+        await run_driver(Command(), ask("x", image="image:1"), tmp_path)
 
 
 def test_a_harness_does_not_outlive_a_runner_that_is_killed(ask, tmp_path):
