@@ -104,7 +104,7 @@ def _from_file(path: Path, choices: dict[str, str]) -> Any:
             folder, search = path.parent, [GROUPS]
             if path.suffix != ".yaml":  # hydra reads no other
                 folder, search = Path(stack.enter_context(TemporaryDirectory())), [GROUPS, path.parent]
-                (folder / f"{path.stem}.yaml").symlink_to(path)
+                (folder / f"{path.stem}.yaml").write_text(yaml.safe_dump(_read(path)), encoding="utf-8")
             stack.enter_context(initialize_config_dir(config_dir=str(folder), version_base="1.3"))
             places = ",".join(f"file://{place}" for place in search)
             config = hydra_compose(path.stem, overrides=[f"hydra.searchpath=[{places}]", *chosen])
@@ -116,16 +116,22 @@ def _from_file(path: Path, choices: dict[str, str]) -> Any:
 
 
 def _defaults_of(path: Path) -> set[str]:
-    """The config groups in a file's list of defaults. Raises ConfigurationError if the file is no YAML mapping."""
+    """The config groups in a file's list of defaults."""
+    listed = _read(path).get("defaults") or []
+    names = [name for entry in listed if isinstance(entry, dict) for name in entry]
+    return {str(name).removeprefix("override ").removeprefix("optional ") for name in names}
+
+
+def _read(path: Path) -> dict[Any, Any]:
+    """The file's mapping; of a run's `manifest.json`, the configuration in it. Raises ConfigurationError."""
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigurationError(f"{path} cannot be read: {error}") from None
     if not isinstance(document, dict):
         raise ConfigurationError(f"{path} must hold a mapping, for example `target: {{api_endpoint: {{url: …}}}}`")
-    listed = document.get("defaults") or []
-    names = [name for entry in listed if isinstance(entry, dict) for name in entry]
-    return {str(name).removeprefix("override ").removeprefix("optional ") for name in names}
+    within = document.get("run_config")
+    return within if isinstance(within, dict) else document
 
 
 def _sorted_out(overrides: Sequence[str], path: Path | None) -> tuple[dict[str, str], list[str]]:

@@ -22,7 +22,7 @@ class Told:
     """What the harness knows of a task that ran. Secrets are redacted before they get here.
 
     `model` is the one that was asked for, None if requests named none. `data` are the facts of the task's data sets,
-    `harness` the foreign harness and its version, None for native tasks.
+    `harness` the foreign harness and its version, None for native tasks. `run_config` is what `run_config.yml` holds.
     """
 
     task: str
@@ -37,6 +37,7 @@ class Told:
     data: Sequence[Any] = ()
     harness: Mapping[str, str] | None = None
     samples: Mapping[str, Any] = field(default_factory=dict)
+    run_config: Mapping[str, Any] | None = None
 
 
 def manifest(told: Told, sidecar: SidecarFacts) -> dict[str, Any]:
@@ -54,6 +55,7 @@ def manifest(told: Told, sidecar: SidecarFacts) -> dict[str, Any]:
         "harness": told.harness,
         "config": told.config,
         "target": told.target,
+        "run_config": told.run_config,
         "config_fingerprint": fingerprint({"config": told.config, "target": told.target}),
         "pipeline_fingerprint": sidecar.config.get("fingerprint"),
         "pipeline": sidecar.config.get("pipeline", []),
@@ -71,7 +73,7 @@ def _reproduce(run: str) -> list[str]:
     return [
         f"evalside cache export --run {run} -o {run}.evalside",
         f"evalside serve --replay {run}.evalside --port 4000",
-        "evalside run --config run_config.yml -o target.api_endpoint.url=http://localhost:4000/v1",
+        "evalside run --config manifest.json -o target.api_endpoint.url=http://localhost:4000/v1",
     ]
 
 

@@ -50,7 +50,7 @@ def write_reports(folder: Path, made_of: Material) -> list[Finding]:
     """Writes the files, and returns the findings that are in them. What holds prompts is 0600."""
     rows = [made_of.redactor.strings(dataclasses.asdict(record)) for record in made_of.records]
     findings = [*of_samples(rows), *of_sidecar(made_of.sidecar.run)]
-    told = manifest(_told(made_of, rows), made_of.sidecar)
+    told = manifest(_told(made_of, rows, _run_config(folder)), made_of.sidecar)
     document = report(rows, made_of.results["results"], findings, told)
     _json(folder / METRICS_FILE, metrics(made_of.sidecar.run, made_of.processes), 0o644)
     _json(folder / MANIFEST_FILE, told, 0o644)
@@ -88,7 +88,7 @@ def _literal(value: Any) -> Any:
     return [_literal(item) for item in value] if isinstance(value, list) else value
 
 
-def _told(made_of: Material, rows: Sequence[Mapping[str, Any]]) -> Told:
+def _told(made_of: Material, rows: Sequence[Mapping[str, Any]], run_config: Mapping[str, Any] | None) -> Told:
     results = made_of.results
     return Told(
         task=made_of.task,
@@ -107,7 +107,14 @@ def _told(made_of: Material, rows: Sequence[Mapping[str, Any]]) -> Told:
             "answered": sum(row["error"] is None for row in rows),
             "from_cache": sum(row["cache"] in {"hit", "coalesced"} for row in rows),
         },
+        run_config=run_config,
     )
+
+
+def _run_config(folder: Path) -> Mapping[str, Any] | None:
+    """What `run_config.yml` holds, secrets replaced; None where nobody wrote it."""
+    path = folder / RUN_CONFIG_FILE
+    return yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
 def _json(path: Path, document: Mapping[str, Any], mode: int) -> None:

@@ -1,4 +1,4 @@
-"""A stranger with the manifest, the run's configuration and its bundle gets the same scores, without a model."""
+"""A stranger with a run's manifest and its bundle, and nothing else, gets the same scores, without a model."""
 
 import json
 import os
@@ -23,12 +23,18 @@ VOLATILE = {"exchange_id", "latency_ms", "cache"}
 DRAWS = "-o evaluation.overrides.config.params.temperature=0.8 -o evaluation.overrides.config.params.limit_samples=12"
 
 
+def alone(folder: Path) -> dict[str, str]:
+    """The environment of somebody whose home is the folder, and who has set nothing."""
+    return {"PATH": os.environ["PATH"], "HOME": str(folder)}
+
+
 def evalside(command: str, folder: Path) -> str:
     """What a command of the documentation prints, run in a folder."""
     words = shlex.split(command.removeprefix("evalside "))
     done = subprocess.run(
         [sys.executable, "-m", "proxy.cli", *words],
         cwd=folder,
+        env=alone(folder),
         capture_output=True,
         text=True,
         timeout=100,
@@ -57,7 +63,7 @@ def answers(url: str) -> bool:
 
 
 @pytest.mark.parametrize("sampling", ["", DRAWS], ids=["deterministic", "sampled"])
-def test_scores_are_reproduced_from_manifest_configuration_and_bundle(tmp_path, sampling):
+def test_scores_are_reproduced_from_manifest_and_bundle_alone(tmp_path, sampling):
     author, stranger = tmp_path / "author", tmp_path / "stranger"
     author.mkdir()
     stranger.mkdir()
@@ -69,13 +75,14 @@ def test_scores_are_reproduced_from_manifest_configuration_and_bundle(tmp_path, 
     export, serve, run = manifest["reproduce"]
     evalside(export, author)
 
-    for path in (out / "run_config.yml", author / f"{manifest['run']}.evalside"):
+    for path in (out / "manifest.json", author / f"{manifest['run']}.evalside"):
         shutil.copy(path, stranger)
+    author.rename(tmp_path / "gone")
+    out = tmp_path / "gone" / out.relative_to(author)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     words = shlex.split(serve.removeprefix("evalside ").replace("4000", str(port)))
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("EVALSIDE_")}
-    replay = subprocess.Popen([sys.executable, "-m", "proxy.cli", *words], cwd=stranger, env=environment)
+    replay = subprocess.Popen([sys.executable, "-m", "proxy.cli", *words], cwd=stranger, env=alone(stranger))
     try:
         wait_for(lambda: answers(f"http://127.0.0.1:{port}"), 60)
         evalside(f"{run.replace('4000', str(port))} --output-dir again", stranger)

@@ -1,6 +1,8 @@
 import builtins
+import json
 
 import pytest
+import yaml
 
 from harness.errors import ConfigurationError
 from harness.launcher.compose import GROUPS, Source, compose
@@ -30,6 +32,18 @@ def composed(tmp_path, monkeypatch):
         return compose(Source(file=tmp_path / "run.yaml"), overrides)
 
     return make
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "run.yml"])
+def test_a_manifest_is_read_for_the_configuration_in_it(composed, tmp_path, name):
+    document = yaml.safe_load(FILE)
+    told = (
+        {"format": 1, "target": {"api_endpoint": {}}, "run_config": document} if name == "manifest.json" else document
+    )
+    (tmp_path / name).write_text(json.dumps(told))
+    found = compose(Source(file=tmp_path / name), ["target.api_endpoint.url=http://other/v1"])
+    assert found == composed("target.api_endpoint.url=http://other/v1")
+    assert found["evaluation"] == document["evaluation"]
 
 
 def test_groups_are_filled_in_and_the_file_wins(composed):
