@@ -14,7 +14,8 @@ from proxy.cache.asked import Asked
 from proxy.cache.flights import Flights
 from proxy.cache.keeping import Keeper, Witness
 from proxy.cache.lookup import OTHER_SHAPE, Lookup
-from proxy.cache.place import NotCacheable, Place, Rules, place_of
+from proxy.cache.place import NotCacheable, Place, Rules
+from proxy.cache.places import Places
 from proxy.cache.pooling import Pooling
 from proxy.cache.sampling import Sampling
 from proxy.cache.verifying import Verifier
@@ -116,11 +117,12 @@ class Caching:
         self._identities = services.identities
         self._log = services.log
         self._redactor = services.redactor
-        self._rules = Rules(
+        rules = Rules(
             key_headers=tuple(name.lower().encode() for name in config.key_headers),
             allow_remote_media=config.allow_remote_media,
             deterministic=config.deterministic == "auto",
         )
+        self._places = Places(rules)
         self._keeper = Keeper(self._store, self._identities)
         self._flights = Flights(finish=config.finish_on_disconnect)
         self._verifier = Verifier(self._store, self._identities, config.verify_fraction)
@@ -145,9 +147,8 @@ class Caching:
         if mode == "off":
             exchange.put(CacheFacts("off"))
             return await call_next(exchange)
-        assert exchange.route is not None
         try:
-            place = place_of(exchange.request, exchange.route, self._rules)
+            place = self._places.of(exchange)
         except NotCacheable as reason:
             if mode == "replay":
                 raise ReplayMiss(f"this request is never stored, so it cannot be replayed: {reason}") from None
@@ -174,7 +175,9 @@ class Caching:
             return await (self._pooling if place.deterministic else self._sampling).answer(asked)
         finally:
             facts = exchange.get(CacheFacts)
-            if facts is not None and facts.reason == OTHER_SHAPE:
+            if facts is not None and facts.status == "hit":
+                self._places.served(exchange, place)
+            elif facts is not None and facts.reason == OTHER_SHAPE:
                 self._log.observe(exchange.run, {LOSSY_SHAPES: 1})
 
     async def _adopt(self, identity: Identity, exchange: Exchange, place: Place) -> None:
