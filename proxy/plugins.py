@@ -237,6 +237,8 @@ async def build(
     stages = []
     services = replace(services, strict=strict)
     for entry in entries:
+        if _is_idle(entry, services):
+            continue
         try:
             interceptor: Interceptor = await stack.enter_async_context(entry.plugin.build(entry.config, services))
         except (ConfigError, StoreError):
@@ -248,8 +250,8 @@ async def build(
         stages.append(_stage(entry, interceptor, strict=strict))
     if any(_may_change(entry, services) for entry in entries):
         stages.append(Stage("ledger", Layer.OBSERVE, _LEDGER_RANK, LedgerObserver(services)))
-    if stages:
-        stages.append(Stage("body check", Layer.TRANSFORM, _GUARD_RANK, _check_body))
+    if entries:
+        stages.append(Stage("body check", Layer.TRANSFORM, _GUARD_RANK, _check_body, changes=False))
     return in_order(stages)
 
 
@@ -266,6 +268,12 @@ def _may_change(entry: Entry, services: Services) -> bool:
         models, options = services.models, entry.options
         return bool(models.default or models.aliases or options["extra_body"] or options["extra_headers"])
     return entry.plugin.layer is Layer.TRANSFORM
+
+
+def _is_idle(entry: Entry, services: Services) -> bool:
+    """Return whether an interceptor has nothing to do: `endpoint`, which is always there, mostly does not."""
+    idle = entry.name == _IMPLIED and not _may_change(entry, services)
+    return idle and entry.options["request_timeout"] is None
 
 
 async def _check_body(exchange: Exchange, call_next: Next, /) -> Response:

@@ -40,6 +40,8 @@ class Stage:
     routes: frozenset[str] | None = None
     strict: bool = False
     """Of a transform: a change is an error."""
+    changes: bool = True
+    """Of a transform: False for one that only looks, so that nobody compares what it was given with what it gives."""
 
 
 def in_order(stages: Sequence[Stage]) -> list[Stage]:
@@ -57,19 +59,24 @@ def compose(stages: Sequence[Stage], terminal: Next, *, on_failure: Callable[[st
     """
     step = terminal
     ordered = in_order(stages)
+    innermost = max((place for place, stage in enumerate(ordered) if _keeps_ledger(stage)), default=None)
     for index in range(len(ordered) - 1, -1, -1):
         stage = ordered[index]
         if stage.layer is Layer.OBSERVE:
             if index + 1 == len(ordered) or ordered[index + 1].layer is not Layer.OBSERVE:
                 step = _answer_errors(step)
             step = _fail_open(stage, step, on_failure)
-        elif stage.layer is Layer.TRANSFORM:
-            if index + 1 == len(ordered) or ordered[index + 1].layer is not Layer.TRANSFORM:
+        elif _keeps_ledger(stage):
+            if index == innermost:
                 step = _begin_answer(step)
             step = _keep_ledger(stage, step, on_failure)
         else:
             step = _fail_closed(stage, step, on_failure)
     return step
+
+
+def _keeps_ledger(stage: Stage) -> bool:
+    return stage.layer is Layer.TRANSFORM and stage.changes
 
 
 def _answer_errors(inner: Next) -> Next:

@@ -191,3 +191,21 @@ async def test_what_a_stage_holds_is_released_though_one_further_out_fails():
         await journal.run(stages, exchange=exchange)
     await exchange.aclose()
     assert released == [Outcome.CLIENT_GONE]
+
+
+async def test_what_only_looks_is_entered_in_no_ledger():
+    async def edits(exchange, call_next):
+        exchange.request.path += b"other"
+        response = await call_next(exchange)
+        response.status += 1
+        return response
+
+    def changes(exchange):
+        return [(change.interceptor, change.on, change.field) for change in exchange.ledger.changes]
+
+    looks = Stage("looks", Layer.TRANSFORM, 0, edits, changes=False)
+    alone, both = make_exchange(), make_exchange()
+    await compose([looks], terminal)(alone)
+    assert changes(alone) == []
+    await compose([looks, Stage("edits", Layer.TRANSFORM, -1, edits)], terminal)(both)
+    assert changes(both) == [("edits", "request", "path"), ("edits", "answer", "status")]
