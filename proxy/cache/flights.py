@@ -36,8 +36,6 @@ class Flight:
         self._held = 0  # bytes in _chunks
         self._error: Exception | None = None
         self._stream: ByteStream | None = None
-        self._pulling = asyncio.Lock()  # one reader at a time awaits the stream
-        self._moved = asyncio.Event()  # a reader took a chunk or left
         self._task = asyncio.get_running_loop().create_task(self._call(call_next, prepare))
         self._waiting: list[asyncio.Future[None]] = []  # for the headers
         self._task.add_done_callback(self._landed)
@@ -52,6 +50,8 @@ class Flight:
             await self.exchange.aclose()
             raise
         if isinstance(response.body, ByteStream):
+            self._pulling = asyncio.Lock()  # one reader at a time awaits the stream
+            self._moved = asyncio.Event()  # a reader took a chunk or left
             self._stream = response.body
         else:
             self.ended = True
@@ -140,7 +140,8 @@ class Flight:
     def left(self, reader: _Reader) -> None:
         """Take a reader off the list."""
         self._readers.discard(reader)
-        self._moved.set()
+        if self._stream is not None:
+            self._moved.set()
 
     async def drain(self) -> None:
         """Read to the end, for nobody."""

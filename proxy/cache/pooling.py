@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from proxy.cache.asked import Asked
 from proxy.cache.flights import Flights
 from proxy.cache.keeping import Keeper
@@ -12,6 +14,11 @@ from proxy.core.facts import CacheFacts
 from proxy.core.http import Exchange, Response
 from proxy.store.base import DEFAULT_RUN, POOLED, EntryKey, StoredResponse
 from proxy.wire.identity import is_credential
+
+
+@lru_cache(maxsize=1024)
+def _decides(name: bytes) -> bool:
+    return name == b"cookie" or is_credential(name)
 
 
 class Pooling:
@@ -67,7 +74,7 @@ class Pooling:
             prepare(asked.exchange, response)
             return response
         # The model server may refuse one client and not the other.
-        keys = tuple(item for item in asked.exchange.request.headers if item[0] == b"cookie" or is_credential(item[0]))
+        keys = tuple([item for item in asked.exchange.request.headers if _decides(item[0])])
         nobody_else = None if shares else object()
         boarded = await self._flights.board((at, keys, nobody_else), asked.exchange, asked.call_next, prepare)
         if not boarded.led:

@@ -57,6 +57,8 @@ class Ledger:
     @property
     def changes(self) -> list[Change]:
         """All entries; those of a stream are complete when it has ended."""
+        if not self._streams:
+            return list(self._made)
         return self._made + [
             Change(mapped.name, "answer", "body", change.what, change.why, change.times)
             for stream in self._streams

@@ -6,15 +6,16 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from proxy.core.errors import ProxyError, ShuttingDown
 from proxy.core.facts import CacheFacts, CacheOverride, Damped, SampleOverride, UpstreamFacts
-from proxy.core.http import Exchange, Headers, Payload, Request, Response, get_header, without_headers
+from proxy.core.http import Exchange, Headers, Payload, Request, Response, get_header
 from proxy.core.pipeline import Next
 from proxy.core.stream import Outcome
 from proxy.edge.body import ClientLeft, read_body
-from proxy.edge.controls import PREFIX, read_controls, without_controls
+from proxy.edge.controls import PREFIX, Controls, read_controls, speaks_to_us, without_controls
 from proxy.edge.gate import Gate
 from proxy.edge.messages import Receive, Scope, Send
 from proxy.edge.unpack import unpacked
@@ -25,7 +26,7 @@ from proxy.wire.sse import error_event, is_event_stream
 logger = logging.getLogger("evalside")
 
 _NO_BODY = frozenset({204, 304})
-_LENGTH = frozenset({b"content-length"})
+_OURS, _LENGTH, _ANY = range(3)
 _CHANGES = 2000
 """Bytes of `x-evalside-changes` at most."""
 
@@ -92,7 +93,8 @@ class Edge:
     async def _exchange(self, scope: Scope, receive: Receive, path: bytes, run: str | None) -> Exchange:
         headers: Headers = list(scope["headers"])
         self._gate.admit(scope, headers, admin=False)
-        controls = read_controls(headers, run)
+        speaks = speaks_to_us(tuple([item[0] for item in headers]))
+        controls = read_controls(headers, run) if speaks else Controls(run, None, None)
         method = scope["method"]
         route, path = routes.match(method, path)
         if self._options.relay_only:
@@ -100,7 +102,7 @@ class Edge:
         body = await read_body(receive, headers, self._options.max_body_bytes)
         if route is not None:
             body, headers = unpacked(body, headers, self._options.max_body_bytes)
-        headers = self._gate.without_token(without_controls(headers))
+        headers = self._gate.without_token(without_controls(headers) if speaks else headers)
         request = Request(method, path, scope["query_string"], headers, Payload(body))
         exchange = Exchange(request, route=route, run=controls.run or self._options.default_run)
         if controls.cache is not None:
@@ -158,12 +160,14 @@ class Edge:
             await self._end_broken(exchange, headers, error, send)
 
     def _client_headers(self, exchange: Exchange, response: Response) -> Headers:
-        headers = [item for item in response.headers if not item[0].lower().startswith(PREFIX)]
         body = response.body
         if isinstance(body, Payload) or body.maps or response.status in _NO_BODY:
-            headers = without_headers(headers, _LENGTH)  # of a 304 it is the length of what it does not send
+            # Of a 304 it is the length of what it does not send.
+            headers = [item for item in response.headers if _kind(item[0]) == _ANY]
+        else:
+            headers = [item for item in response.headers if _kind(item[0]) != _OURS]
         if isinstance(body, Payload) and response.status not in _NO_BODY:
-            headers.append((b"content-length", str(len(body)).encode()))
+            headers.append((b"content-length", b"%d" % len(body)))
         headers.append((b"x-evalside-id", exchange.id.encode()))
         if exchange.run is not None:
             headers.append((b"x-evalside-run", exchange.run.encode()))
@@ -189,6 +193,13 @@ class Edge:
         if damped is not None:
             headers.append((b"x-evalside-damped", str(damped.times).encode()))
         return headers
+
+
+@lru_cache(maxsize=1024)  # the same few names come with every answer
+def _kind(name: bytes) -> int:
+    """Return what a field of an answer is: one that only this sidecar writes, its length, or any other."""
+    name = name.lower()
+    return _OURS if name.startswith(PREFIX) else _LENGTH if name == b"content-length" else _ANY
 
 
 def _changed_fields(exchange: Exchange) -> bytes:

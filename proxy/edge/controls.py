@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from proxy.core.errors import InvalidHeader, InvalidRun
@@ -27,6 +28,12 @@ class Controls(NamedTuple):
     run: str | None
     cache: str | None
     sample: int | None
+
+
+@lru_cache(maxsize=1024)  # a client sends the same names again and again
+def speaks_to_us(names: tuple[bytes, ...]) -> bool:
+    """Return whether fields of these names hold one for the sidecar."""
+    return any(name.startswith(PREFIX) for name in names)
 
 
 def read_controls(headers: Headers, url_run: str | None) -> Controls:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import orjson
@@ -25,7 +26,12 @@ DONE = b"[DONE]"
 
 def is_event_stream(headers: Headers) -> bool:
     """Return whether the fields of an answer say that its body is an event stream."""
-    return (get_header(headers, b"content-type") or b"").lower().lstrip().startswith(b"text/event-stream")
+    return _are_events(get_header(headers, b"content-type") or b"")
+
+
+@lru_cache(maxsize=256)
+def _are_events(content_type: bytes) -> bool:
+    return content_type.lower().lstrip().startswith(b"text/event-stream")
 
 
 def begins_as_events(body: bytes) -> bool | None:

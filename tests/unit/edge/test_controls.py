@@ -1,7 +1,9 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from proxy.core.errors import InvalidHeader, InvalidRun
-from proxy.edge.controls import CACHE_MODES, Controls, check_run, read_controls, without_controls
+from proxy.edge.controls import CACHE_MODES, Controls, check_run, read_controls, speaks_to_us, without_controls
 
 
 @pytest.mark.parametrize("name", ["a", "0", "A.b_c-d", "x" * 128])
@@ -67,3 +69,9 @@ def test_a_control_may_be_repeated_but_not_contradicted():
     assert read_controls([(b"x-evalside-sample", b"1"), (b"x-evalside-sample", b"1 ")], "r").sample == 1
     with pytest.raises(InvalidHeader, match="x-evalside-sample is given twice"):
         read_controls([(b"x-evalside-sample", b"1"), (b"x-evalside-sample", b"2")], "r")
+
+
+@given(st.lists(st.sampled_from([b"accept", b"x-evalside-run", b"x-evalsid", b"x-evalside-", b"authorization"])))
+def test_only_requests_with_such_a_header_are_looked_through(names):
+    headers = [(name, b"a") for name in names]
+    assert speaks_to_us(tuple(names)) == (without_controls(headers) != headers)
