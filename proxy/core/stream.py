@@ -236,5 +236,6 @@ class ByteStream:
     def _settle(self, outcome: Outcome) -> None:
         if self.outcome is None:
             self.outcome = outcome
+            del self._source  # it is read no more, and who gives it may hold this stream: nothing would free either
             for stage in self._stages:
                 stage.done(outcome)
