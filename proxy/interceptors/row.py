@@ -51,7 +51,7 @@ class Row:
         record = self.record
         for finish in self._finish:
             finish()
-        self._finish.clear()  # they hold the exchange, which holds this: its bodies would wait for the garbage collector
+        self._finish.clear()  # they hold the exchange, which holds this: bodies would wait for a collection
         cache = exchange.get(CacheFacts)
         upstream = exchange.get(UpstreamFacts)
         if response is not None:

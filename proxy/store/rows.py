@@ -15,9 +15,10 @@ COLUMNS = "status, headers, body, route, request, upstream_ms, created_at, run, 
 
 _OF_PLACE = f"SELECT id, {COLUMNS} FROM responses WHERE key = ? AND pool = ? AND sample = ?"
 _NEXT_SAMPLE = "SELECT coalesce(max(sample) + 1, 0) FROM responses WHERE key = ? AND pool = ?"
-_PUT = """INTO responses
-(key, pool, sample, shape, route, status, upstream_ms, created_at, run, identity, asked, prompt, size, headers, request,
-body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_AT = "key, pool, sample, shape"
+_OTHERS = "route, status, upstream_ms, created_at, run, identity, asked, prompt, size, headers, request, body"
+_PUT = f"""INTO responses ({_AT}, {_OTHERS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_MOVE = f"INTO responses ({_AT}, {_OTHERS}) SELECT ?, ?, ?, ?, {_OTHERS} FROM unconfirmed WHERE name = ?"
 
 
 def read_response(row: Any) -> StoredResponse:
@@ -66,18 +67,11 @@ def write_response(
 ) -> None:
     """Keep an answer; what is there already stays, unless it is to be replaced: then in all its shapes."""
     packed = pack_headers(response.headers), pack(response.request), pack(response.body)
-    key, pool, sample, shape = at
-    if sample is None:
-        sample = connection.execute(_NEXT_SAMPLE, (key, pool)).fetchone()[0]
-    if replace:
-        connection.execute("DELETE FROM responses WHERE key = ? AND pool = ? AND sample = ?", (key, pool, sample))
+    place = _place(connection, at, replace=replace)
     connection.execute(
         "INSERT OR IGNORE " + _PUT,
         (
-            key,
-            pool,
-            sample,
-            shape,
+            *place,
             response.route,
             response.status,
             response.upstream_ms,
@@ -90,3 +84,18 @@ def write_response(
             *packed,
         ),
     )
+
+
+def move_response(connection: sqlite3.Connection, at: EntryKey, name: str, *, replace: bool = False) -> bool:
+    """Keep the unconfirmed answer of this name as it was written, as `write_response` would; return False without."""
+    place = _place(connection, at, replace=replace)
+    return connection.execute("INSERT OR IGNORE " + _MOVE, (*place, name)).rowcount > 0
+
+
+def _place(connection: sqlite3.Connection, at: EntryKey, *, replace: bool) -> EntryKey:
+    """Return where an answer goes, and make room for it."""
+    if at.sample is None:
+        at = at._replace(sample=connection.execute(_NEXT_SAMPLE, at[:2]).fetchone()[0])
+    if replace:
+        connection.execute("DELETE FROM responses WHERE key = ? AND pool = ? AND sample = ?", at[:3])
+    return at

@@ -20,7 +20,7 @@ from sqlite_utils import Database
 from proxy.store import samples
 from proxy.store.base import Asker, Candidate, EntryKey, Lease, Sequence
 from proxy.store.codec import pack, pack_headers, unpack
-from proxy.store.rows import COLUMNS, read_response, write_response
+from proxy.store.rows import COLUMNS, move_response, read_response, write_response
 from proxy.store.workers import NAME, Worker
 from proxy.store.writer import FLUSH_INTERVAL
 
@@ -100,12 +100,13 @@ class Unconfirmed:
 
 def finish(connection: sqlite3.Connection, it: Candidate) -> None:
     """Carry out a decision, in a transaction of the writer."""
-    if it.name:
-        connection.execute(_FORGET, (it.name,))
     lease, kept = it.lease, bool(it.kept)
     held = lease is None or samples.settle(connection, lease, used=it.used and kept) or not lease.holder
-    if kept and held:  # else the pass or the run that it was for has ended
+    # Else the pass or the run that it was for has ended. Where its row could not be written, it is written now.
+    if kept and held and not (it.name and move_response(connection, it.at, it.name, replace=it.replaces)):
         write_response(connection, it.at, it.response, replace=it.replaces)
+    if it.name:
+        connection.execute(_FORGET, (it.name,))
 
 
 def free_lease(connection: sqlite3.Connection, lease: Lease) -> None:

@@ -281,3 +281,24 @@ async def test_it_waits_for_nobody_who_is_gone_and_not_for_ever(path: Path, monk
     await store.decided("r")
     assert undecided(path) == 2
     store.close()
+
+
+@pytest.mark.parametrize("written", [True, False])
+@pytest.mark.parametrize("replaces", [True, False])
+async def test_what_was_confirmed_is_the_entry_that_was_given_also_where_it_could_not_be_held(
+    store: SqliteStore, path: Path, replaces: bool, written: bool
+) -> None:
+    at = POOLED._replace(sample=None)
+    if replaces:
+        store.put(POOLED, said(b"before"))
+        at = POOLED
+    it = candidate(b"x" * 5000, at, replaces=replaces)
+    store.hold(it)
+    await store.flush()
+    if not written:
+        await store.change(lambda db: db.execute("DELETE FROM unconfirmed"))
+    store.decide(it, kept=True)
+    await store.flush()
+    assert await store.get(POOLED) == it.response
+    assert rows(path, "SELECT count(*), sum(identity = ?1) FROM responses".replace("?1", f"'{HERE}'")) == [(1, 1)]
+    assert rows(path, "SELECT count(*) FROM unconfirmed") == [(0,)]
