@@ -240,7 +240,8 @@ def _checked_database(path: Path) -> Kept:
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         # The last one's answers still wait for a request, with which their model server can be looked for.
-        held = "SELECT count(*) FROM slots WHERE holder NOT IN (SELECT holder FROM unconfirmed WHERE holder NOT NULL)"
+        waiting = "SELECT holder FROM unconfirmed WHERE holder NOT NULL"
+        held = f"SELECT count(*) FROM slots WHERE holder NOT NULL AND holder NOT IN ({waiting})"
         assert connection.execute(held).fetchone() == (0,)
         kept: Kept = {}
         columns = "key, pool, sample, body"
