@@ -22,7 +22,7 @@ transport keeps an idle connection, so that within this time the end of the serv
 which is seen."""
 _TRIES = 2
 """Probes that a lookup waits for: there may be a doubt while the first runs."""
-_GAP = 0.02
+_GAP = 0.1
 _GAP_FACTOR = 5
 """Confirming probes leave the server alone for at least `_GAP` seconds, and for so many times as long as one takes."""
 _LONGEST_GAP = 1.0

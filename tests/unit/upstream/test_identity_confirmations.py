@@ -49,7 +49,7 @@ async def test_confirmations_are_few_while_answers_stream_in():
         for _ in range(5):
             assert all(await asyncio.gather(*(watch.confirmed(before, [], "m") for _ in range(200))))
         assert server.probes() == 5
-        assert loop.time() - began >= 4 * 0.02
+        assert loop.time() - began >= 4 * 0.1
 
 
 async def test_a_confirmation_that_a_client_waits_for_does_not_keep_the_distance():
