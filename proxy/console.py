@@ -45,9 +45,8 @@ class _Renderer:
             line.update((name, value) for name, value in record.__dict__.items() if name not in _STANDARD)
         if record.exc_text:
             line["traceback"] = record.exc_text
-        if self._redactor.harmless(line):
-            return orjson.dumps(line).decode()
-        line = self._redactor.document(line)  # before the encoding, which would hide a secret behind its escapes
+        if not self._redactor.harmless(line):
+            line = self._redactor.document(line)  # before the encoding, which would hide a secret behind its escapes
         return self._redactor.text(orjson.dumps(line, default=str).decode())
 
     def _time(self, record: logging.LogRecord) -> str:

@@ -8,6 +8,7 @@ import pytest
 
 from proxy import console as console_module
 from proxy.console import console
+from proxy.core.announce import announce
 from proxy.core.redact import Redactor
 
 logger = logging.getLogger("evalside.test")
@@ -34,6 +35,15 @@ def test_keys_are_taken_out_whatever_they_are_made_of(capsys) -> None:
     assert "quoted\\" not in out
     assert out.count("plain-secret") == 0
     assert "KeyError" in json.loads(out.splitlines()[1])["traceback"]
+
+
+def test_a_key_among_the_names_of_plain_fields_is_taken_out_too(capsys) -> None:
+    with console("info", Redactor(["secret-name", "1234567"])):
+        announce(logger, logging.INFO, "Said", {"secret-name": None, "count": 1234567})
+    out = capsys.readouterr().out
+    assert "Said" in out
+    assert "secret-name" not in out
+    assert "1234567" not in out
 
 
 def test_the_logger_is_left_as_it_was() -> None:
