@@ -10,6 +10,7 @@ import pytest
 from proxy.store.base import LOSSES
 from proxy.testing import ModelServer
 from tests.unit.serving import Serving
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.fault
 
@@ -34,6 +35,7 @@ def test_a_full_disk_costs_rows_and_no_answers(tmp_path) -> None:
 
         for seed in range(1, 6):  # every one of them is a 200, or urlopen raises
             assert serving.ask(seed=seed, pad=os.urandom(60_000).hex()) == "miss"
+        wait_for(lambda: "cache_rows_lost" in findings(serving))  # an answer is lost when it was to become an entry
         lost = findings(serving)
         assert lost["cache_rows_lost"]["count"] + lost["log_rows_lost"]["count"] >= 2
         assert lost["cache_rows_lost"]["last_error"]
