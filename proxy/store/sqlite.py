@@ -236,7 +236,7 @@ class SqliteStore:
         """Have an answer on the disk, also where it is not decided yet whether it is kept."""
         if it.kept:
             self._there(it)
-        self._submit(it, self._undecided.write, lambda: bool(it.name))
+        self._submit(it, self._undecided.write, partial(self._undecided.waits, it))
 
     def decide(self, it: Candidate, /, *, kept: bool) -> None:
         """Keep an answer that is held, or drop it, and end its lease in the same transaction."""

@@ -57,13 +57,20 @@ class Unconfirmed:
 
     def write(self, connection: sqlite3.Connection, it: Candidate) -> None:
         """Write an answer, in a transaction of the writer: as an entry where that is decided by now."""
-        with self._lock:
-            if it.name is None:
-                it.name = f"{self._worker.name}-{next(self._numbers)}" if it.kept is None else ""
-        if not it.name:
+        if not self.waits(it):
             finish(connection, it)
         elif it.kept is None:
             _hold(connection, it)
+
+    def waits(self, it: Candidate) -> bool:
+        """Return whether the writer, which has come to the answer, leaves it to the decision what becomes of it.
+
+        That may be without any attempt to write it, where not even a transaction could be begun.
+        """
+        with self._lock:
+            if it.name is None:
+                it.name = f"{self._worker.name}-{next(self._numbers)}" if it.kept is None else ""
+            return bool(it.name)
 
     def look(self, connection: sqlite3.Connection) -> None:
         """Find out what others left that are gone."""

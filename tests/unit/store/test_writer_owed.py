@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from proxy.store import writer as writer_module
-from proxy.store.base import EntryKey
+from proxy.store.base import Candidate, EntryKey
 from proxy.store.reading import losses, reading
 from proxy.store.sqlite import SqliteStore
 from proxy.store.writer import Job
@@ -120,3 +120,20 @@ async def test_what_is_owed_at_the_end_is_counted(tmp_path: Path, monkeypatch) -
     store.close()
     assert store.losses.notes_lost == 1
     other.close()
+
+
+@pytest.mark.parametrize("kept", [True, False])
+async def test_an_answer_that_waits_for_its_decision_outlasts_a_batch_that_is_given_up(locked, kept: bool) -> None:
+    store, other = locked
+    lease = await store.take(SAMPLED)
+    it = Candidate(EntryKey(SAMPLED.key, lease.pool, 0, "plain"), answer(), lease=lease)
+    other.execute("BEGIN IMMEDIATE")
+    store.hold(it)
+    await asyncio.wait_for(store.flush(), 5)
+    other.execute("COMMIT")
+    assert ((await store.take(SAMPLED)).sample, store.losses.cache_rows_lost) == (1, 0)
+    store.decide(it, kept=kept)
+    await store.flush()
+    assert rows(store.path, "SELECT count(*) FROM responses") == [(kept,)]
+    assert (await store.get(it.at) is not None) is kept
+    assert (await store.take(SAMPLED)).sample == (2 if kept else 0)
