@@ -12,7 +12,7 @@ from proxy.store.base import DEFAULT_RUN, Lease, RunState, Sequence, sample_pool
 _STATE = "SELECT pass, source, mode FROM runs WHERE run = ?"
 _CREATE = "INSERT OR IGNORE INTO runs (run, pass, created_at) VALUES (?, 0, ?)"
 _NO_SUCH = RunState()
-_HELD = "run = ? AND sequence = ? AND sample = ? AND holder = ?"
+_HELD = "run = ? AND sequence = ? AND sample = ? AND holder IN (?, ?)"
 _OF_A_RUN = (
     "exchanges",
     "slots",
@@ -198,9 +198,10 @@ def settle(connection: sqlite3.Connection, lease: Lease, *, used: bool) -> bool:
     return connection.execute(untouched, (*values[:3], lease.sample)).fetchone() is not None
 
 
-def _held(lease: Lease) -> tuple[str, bytes, int, str]:
-    """Return the values of `_HELD`."""
-    return lease.of.run, lease.of.received.encode() + lease.of.key, lease.sample, lease.holder
+def _held(lease: Lease) -> tuple[str, bytes, int, str, str]:
+    """Return the values of `_HELD`: a client that left meanwhile does not know how its sample was marked."""
+    holder = lease.holder.removesuffix(REPLAYED)
+    return lease.of.run, lease.of.received.encode() + lease.of.key, lease.sample, holder, holder + REPLAYED
 
 
 def count(

@@ -122,6 +122,16 @@ def test_only_a_sample_that_is_served_is_used_up_with_its_worker(db: sqlite3.Con
         assert samples.settle(db, lease, used=True)
 
 
+@pytest.mark.parametrize("replayed", [True, False])
+def test_a_sample_whose_client_left_while_it_was_marked_is_free(db: sqlite3.Connection, replayed: bool) -> None:
+    if not replayed:
+        kept(db, "r", 0)
+    lease = samples.take(db, OF, "h")
+    samples.mark(db, lease, replayed=replayed)
+    assert samples.settle(db, lease, used=False)
+    assert samples.take(db, OF, "next").sample == 0
+
+
 def test_a_lease_of_a_pass_that_has_ended_is_not_marked(db: sqlite3.Connection) -> None:
     old = samples.take(db, OF, "old")
     samples.new_pass(db, "r", source=None, mode=None)
