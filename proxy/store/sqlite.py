@@ -263,6 +263,7 @@ class SqliteStore:
 
     async def decided(self, run: str) -> None:
         """Return when it is decided on all answers of a run, or soon after where that takes long."""
+        await self._writer.flush()  # those of the last moment are there only then
         await self._undecided.decided(self._reader, run)
 
     def count(self, run: str, at: EntryKey, /, *, served: bool) -> None:

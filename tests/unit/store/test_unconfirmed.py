@@ -272,6 +272,22 @@ async def test_a_new_pass_waits_for_the_answers_of_the_one_before(store: SqliteS
     other.close()
 
 
+async def test_a_new_pass_waits_for_an_answer_of_the_last_moment_and_replays_it(store: SqliteStore) -> None:
+    lease = await store.take(OF)
+    it = candidate(at=EntryKey(OF.key, lease.pool, 0, "plain"), lease=lease)
+    store.hold(it)
+    waiting = asyncio.create_task(store.decided("r"))
+    await store.flush()
+    await asyncio.sleep(0.05)
+    assert not waiting.done()
+    store.decide(it, kept=True)
+    await asyncio.wait_for(waiting, 5)
+    await store.change(lambda db: samples.new_pass(db, "r", source=None, mode=None))
+    await store.take(OF)
+    await store.flush()
+    assert (await store.get(it.at)).body == b"a"  # type: ignore[union-attr]
+
+
 async def test_it_waits_for_nobody_who_is_gone_and_not_for_ever(path: Path, monkeypatch) -> None:
     store = await left_by_one_that_died(path, candidate())
     await store.decided("r")
