@@ -191,6 +191,8 @@ class Caching:
         """Return which model server would answer now, and note it with the run."""
         run = exchange.run or DEFAULT_RUN
         if (run, state.number) not in self._begun:
+            await self._store.look()
+        if (run, state.number) not in self._begun:  # of all who looked, one goes on
             _make_room(self._begun)
             self._begun.add((run, state.number))
             self._identities.doubt()  # a run, or a pass of it, begins: look who is there

@@ -345,6 +345,9 @@ class CacheStore(ResponseStore, RunStore, Protocol):
     def left(self) -> Collection[Asker]:
         """Who can decide on answers that a process left undecided that is gone; of most stores nobody."""
 
+    async def look(self) -> None:
+        """Find out who was killed since the last look, and what it left: a pass is about to replay it."""
+
     async def adopt(self, asker: Asker, identity: str, knows: Callable[[str], bool], /) -> None:
         """Decide on these: keep what this model server gave, and drop what another gave that `knows` says was here.
 

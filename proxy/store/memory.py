@@ -107,6 +107,9 @@ class MemoryStore:
         """Nobody: no process was here before."""
         return ()
 
+    async def look(self) -> None:
+        """Return: nobody else is here."""
+
     async def adopt(self, asker: Asker, identity: str, knows: Callable[[str], bool], /) -> None:
         """Do nothing."""
 

@@ -25,6 +25,7 @@ from proxy.store.base import (
     RunState,
     Sequence,
     StoredResponse,
+    StoreError,
 )
 from proxy.store.bounds import Bounds
 from proxy.store.exchange_rows import write_exchange
@@ -148,14 +149,9 @@ class SqliteStore:
                         self._damaged(at, error)
         except sqlite3.Error as error:
             self._writer.count_failed_read(error)
-        return (
-            found
-            + [
-                (kept.shape, unwritten.response)
-                for kept, unwritten in list(self._unwritten.items())  # the writer's thread takes out what is written
-                if kept[:3] == at[:3] and kept.shape != at.shape
-            ]
-        )
+        coming = list(self._unwritten.items())  # the writer's thread takes out what is written
+        found += [(to.shape, it.response) for to, it in coming if to[:3] == at[:3] and to.shape != at.shape]
+        return found
 
     def _damaged(self, at: EntryKey, error: ValueError) -> None:
         """Make room for the next answer where one is that cannot be read."""
@@ -255,6 +251,11 @@ class SqliteStore:
         """Who can decide on answers that a process left undecided that is gone."""
         return self._undecided.left
 
+    async def look(self) -> None:
+        """Find out what processes left undecided that are gone; what cannot be written now waits for a later look."""
+        with suppress(StoreError):
+            await self._writer.transact(self._bury)
+
     async def adopt(self, asker: Asker, identity: str, knows: Callable[[str], bool], /) -> None:
         """Decide on these. Raises StoreError where that cannot be written."""
         lost = await self._writer.transact(lambda db: self._undecided.adopt(db, asker, identity, knows))
@@ -264,6 +265,7 @@ class SqliteStore:
     async def decided(self, run: str) -> None:
         """Return when it is decided on all answers of a run, or soon after where that takes long."""
         await self._writer.flush()  # those of the last moment are there only then
+        await self.look()  # who was killed decides on nothing
         await self._undecided.decided(self._reader, run)
 
     def count(self, run: str, at: EntryKey, /, *, served: bool) -> None:

@@ -281,6 +281,7 @@ class RunStoreContract(_StoreContract):
 
     async def test_nothing_is_left_where_nobody_was_before(self, tmp_path: Path) -> None:
         async with self.opened(tmp_path) as store:
+            await store.look()
             assert not store.left
             await store.adopt(NOBODY, "", lambda name: True)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import os
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -168,6 +169,23 @@ async def test_what_was_left_by_another_model_server_is_dropped_and_counted(path
     assert rows(path, "SELECT count(*) FROM responses") == rows(path, "SELECT count(*) FROM uses") == [(0,)]
     assert (await store.take(OF)).sample == 0
     store.close()
+
+
+async def test_what_is_left_by_one_that_is_killed_while_others_work_is_found_before_a_pass(
+    store: SqliteStore, path: Path
+) -> None:
+    killed = opened(path)
+    killed.hold(candidate())
+    await killed.flush()
+    os.close(killed._worker._descriptor)  # as its end would; the file stays
+    assert store.left == frozenset()
+    await asyncio.wait_for(store.decided("r"), 1)  # it waits for no dead one
+    await store.look()
+    assert store.left == {ASKER}
+    await store.adopt(ASKER, HERE, knows)
+    assert (await store.get(POOLED)).body == b"a"  # type: ignore[union-attr]
+    killed._writer.close()
+    killed._reader.close()
 
 
 @pytest.mark.parametrize("asker", [NOBODY, Asker("m", ""), Asker(None, "key"), Asker("other", "key")])
