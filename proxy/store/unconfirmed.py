@@ -32,7 +32,7 @@ _HOLD = """INSERT OR REPLACE INTO unconfirmed
 identity, asked, prompt, model, client, received, holder, used, replaces)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 _FORGET = "DELETE FROM unconfirmed WHERE name = ?"
-_LEFT = f"SELECT DISTINCT substr(name, 1, {NAME}), model, client FROM unconfirmed"
+_LEFT = "SELECT name, model, client FROM unconfirmed"
 _OF_RUN = f"SELECT DISTINCT substr(name, 1, {NAME}) FROM unconfirmed WHERE run = ?"
 _OF_ASKER = "SELECT name, identity FROM unconfirmed WHERE model IS ? AND client = ? ORDER BY rowid"
 _ROW = f"""SELECT key, pool, sample, shape, received, holder, used, replaces, "pass", {COLUMNS}
@@ -46,6 +46,7 @@ class Unconfirmed:
         self._worker = worker
         self._numbers = itertools.count()
         self._lock = threading.Lock()  # between a decision and the writer's coming to the answer
+        self._elsewhere: set[str] = set()  # what model servers gave of which nothing is known here, and never will be
         self.left: frozenset[Asker] = frozenset()
         """Who can decide on what others left."""
 
@@ -75,8 +76,10 @@ class Unconfirmed:
     def look(self, connection: sqlite3.Connection) -> None:
         """Find out what others left that are gone."""
         rows = connection.execute(_LEFT).fetchall()
-        gone = self._worker.gone({row[0] for row in rows})
-        self.left = frozenset(Asker(model, client) for name, model, client in rows if name in gone)
+        self._elsewhere.intersection_update(row[0] for row in rows)
+        gone = self._worker.gone({row[0][:NAME] for row in rows} - {self._worker.name})
+        left = [row for row in rows if row[0][:NAME] in gone and row[0] not in self._elsewhere]
+        self.left = frozenset(Asker(model, client) for _, model, client in left)
 
     async def decided(self, connection: sqlite3.Connection, run: str) -> None:
         """Return when no process has an answer of a run that is not decided on, or after `PATIENCE` seconds."""
@@ -99,8 +102,12 @@ class Unconfirmed:
         gone = self._worker.gone({name[:NAME] for name, _ in rows})
         lost: Counter[str] = Counter()
         for name, gave in rows:
-            if name[:NAME] in gone and (gave == identity or knows(gave)):
+            if name[:NAME] not in gone:
+                continue
+            if gave == identity or knows(gave):
                 lost.update(_adopt(connection, name, asker, kept=gave == identity))
+            else:
+                self._elsewhere.add(name)
         self.left -= {asker}
         return lost
 

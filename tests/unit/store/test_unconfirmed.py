@@ -171,6 +171,17 @@ async def test_what_was_left_by_another_model_server_is_dropped_and_counted(path
     store.close()
 
 
+async def test_nobody_looks_twice_for_what_another_url_gave(path: Path) -> None:
+    store = await left_by_one_that_died(path, candidate(identity=ELSEWHERE))
+    await store.adopt(ASKER, HERE, knows)
+    await store.look()
+    assert (undecided(path), store.left) == (1, frozenset())
+    other = opened(path)
+    assert other.left == {ASKER}
+    other.close()
+    store.close()
+
+
 async def test_what_is_left_by_one_that_is_killed_while_others_work_is_found_before_a_pass(
     store: SqliteStore, path: Path
 ) -> None:
