@@ -74,7 +74,7 @@ class Damping:
 
     async def __call__(self, exchange: Exchange, call_next: Next, /) -> Response:
         key: bytes | None = None
-        if self._failures and len(exchange.request.body) in self._sizes:
+        if self._remembers(exchange):
             key = _key(exchange)
             failure = self._hammered(key)
             if failure is not None:
@@ -86,11 +86,15 @@ class Damping:
         response = await call_next(exchange)
         if response.status >= 400:
             self._note(exchange, response)
-        elif key is not None:
-            self._forget(key)
+        elif self._remembers(exchange):
+            self._forget(key or _key(exchange))  # a failure may have come while this was asked
         if response.status >= 400 or self._kinds:
             self._note_kind(exchange, response)
         return response
+
+    def _remembers(self, exchange: Exchange) -> bool:
+        """Return whether there may be a failure of this request: a digest costs more than the length of its body."""
+        return bool(self._failures) and len(exchange.request.body) in self._sizes
 
     def _hammered(self, key: bytes) -> _Failure | None:
         """Return the failure that is to be repeated, None where the model server is to be asked."""

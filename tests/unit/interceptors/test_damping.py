@@ -220,3 +220,15 @@ async def test_where_nothing_failed_no_body_is_looked_at(monkeypatch) -> None:
     bench.says = (200, b"{}")
     monkeypatch.setattr("proxy.interceptors.damping.digest", lambda *request: pytest.fail("it was hashed"))
     assert await bench.hammer(3) == [False] * 3
+
+
+async def test_a_success_ends_it_also_where_it_was_asked_for_before_the_first_failure() -> None:
+    bench = Bench()
+    slow = Exchange(Request("POST", b"/v1/responses", b"", [], Payload(BODY)), route="responses")
+
+    async def generates(exchange: Exchange) -> Response:
+        assert await bench.hammer(4) == [False, False, False, True]
+        return Response(200, [], Payload(b"{}"))
+
+    assert (await bench.damping(slow, generates)).status == 200
+    assert await bench.hammer(1) == [False]
