@@ -42,7 +42,7 @@ class Answered:
         self._collected.feed(chunk)
 
     def done(self, outcome: Outcome) -> None:
-        if not self.streamed and begins_as_events(self._collected.body[:_BEGINNING]):
+        if not self.streamed and begins_as_events(self.body[:_BEGINNING]):
             self.streamed = True  # its content type says something else
         self._then(self, outcome)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from proxy.core.difference import differences, snapshot
 from proxy.core.errors import AnswerNotEditable, NotEditable, RequestError
 from proxy.core.http import Headers, Payload, Response, get_header, without_headers
 from proxy.core.stream import CONFIGURED, ByteStream, StreamChange, StreamTransform
@@ -47,14 +48,12 @@ def edit_answer(
 
 
 def is_events(response: Response) -> bool:
-    """Return whether a whole answer is a stream of events, or one that is still coming says so.
-
-    Raises:
-        AnswerNotEditable: the content encoding, below which that would be told, cannot be taken off.
-    """
+    """Return whether a whole answer is a stream of events, or one that is still coming says so. It stays as it is."""
     if is_event_stream(response.headers):
         return True
-    return isinstance(response.body, Payload) and begins_as_events(readable_body(response).raw) is True
+    if not isinstance(response.body, Payload):
+        return False
+    return begins_as_events(decode(response.body.raw, _encoding(response)) or b"") is True
 
 
 def map_events(
@@ -135,10 +134,16 @@ def _edit(body: Payload, change: Callable[[dict[str, Any]], None]) -> None:
         return
     if answer.get("error") is not None:
         return
+    if not body.exact:
+        tried = snapshot(answer)
+        change(tried)
+        if differences(answer, tried):
+            raise AnswerNotEditable("the answer is JSON that not every parser reads the same")
+        return  # it could not be written again, and need not be
     try:
         change(body.edit())
-    except NotEditable:
-        raise AnswerNotEditable("the answer is JSON that not every parser reads the same") from None
+    except NotEditable as error:
+        raise AnswerNotEditable(f"the answer cannot be written again: {error}") from None
 
 
 def _plain(headers: Headers) -> Headers:

@@ -9,7 +9,7 @@ import pytest
 from proxy.core.errors import AnswerNotEditable, ChangeRefused
 from proxy.core.http import Exchange, Payload, Request, Response
 from proxy.core.ledger import Ledger
-from proxy.interceptors.answers import edit_answer
+from proxy.interceptors.answers import edit_answer, is_events
 from tests.unit.interceptors.alone import chunked
 
 JSON = [(b"content-type", b"application/json")]
@@ -60,6 +60,13 @@ async def test_strict_refuses_the_change() -> None:
 async def test_what_cannot_be_written_again_is_refused() -> None:
     with pytest.raises(AnswerNotEditable):
         await edited(b'{"text": "abc", "score": NaN}').read()
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"text": "ABC", "score": NaN}', b'{"text": "A", "text": "ABC"}', b'{"text": "\\ud800"}']
+)
+async def test_what_cannot_be_written_again_passes_where_nothing_is_to_be_changed(body: bytes) -> None:
+    assert await edited(body).read() == body
 
 
 @pytest.mark.parametrize(
@@ -118,3 +125,13 @@ async def test_the_first_event_under_another_content_type_is_not_held_back() -> 
     stream = response.stream()
     assert await anext(stream) == b'data: {"text":"ABC"}\n\n'
     await stream.aclose()
+
+
+@pytest.mark.parametrize("encoding", [b"gzip", b"br"])
+@pytest.mark.parametrize("body", [b'{"text": "abc"}', EVENTS])
+def test_an_answer_stays_as_it_is_when_it_is_only_looked_at(encoding, body) -> None:
+    packed = Payload(gzip.compress(body))
+    response = Response(200, [*JSON, (b"content-encoding", encoding)], packed)
+    assert is_events(response) is (encoding == b"gzip" and body is EVENTS)
+    assert response.body is packed
+    assert response.headers == [*JSON, (b"content-encoding", encoding)]
