@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import signal
+import time
 from inspect import signature
 from socket import socket
 from typing import Any
@@ -11,6 +13,10 @@ from uvicorn import Config, Server
 from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
 logger = logging.getLogger("evalside")
+
+_AGAIN = frozenset({signal.SIGINT, signal.SIGTERM})
+_PATIENCE = 3.0
+"""Seconds that workers still have to end by themselves after a second signal to stop."""
 
 _STARTUP_FAILURE = 3
 """uvicorn's exit code of a worker that would fail again in the same way."""
@@ -43,6 +49,21 @@ class Supervisor(Multiprocess):
             logger.warning("worker %s ended (%s): another takes its place", worker.pid, worker.process.exitcode)
             self.processes[index] = Process(self.config, sockets=self.sockets, **_told(Process, self.config))
             self.processes[index].start()
+
+    def join_all(self) -> None:
+        """Wait for the workers, however long they take; who asks twice need not wait for one that hangs."""
+        end_by: float | None = None
+        while alive := [worker for worker in self.processes if worker.process.is_alive()]:
+            if end_by is None and not _AGAIN.isdisjoint(self.signal_queue):
+                end_by = time.monotonic() + _PATIENCE
+            if end_by is not None and time.monotonic() >= end_by:
+                for worker in alive:
+                    logger.warning("worker %s did not end: it is killed", worker.pid)
+                    worker.process.kill()
+                end_by = None
+                self.signal_queue.clear()
+            alive[0].process.join(0.1)
+        super().join_all()
 
 
 def _told(kind: type, config: Config) -> dict[str, Any]:

@@ -5,14 +5,20 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
+import pytest
 import uvicorn
 from uvicorn.supervisors.multiprocess import SIGNALS
 
+from proxy.commands import supervisor as supervisor_module
 from proxy.commands.supervisor import Supervisor
 from tests.unit.serving import PATIENCE, Serving
+from tests.waiting import wait_for
 
 ROUTE = "tests.unit.commands.test_supervisor:never_asked"
 
@@ -22,9 +28,11 @@ def never_asked() -> None:
 
 
 @contextmanager
-def begun() -> Iterator[Supervisor]:
+def begun(route: str = ROUTE, *, factory: bool = False) -> Iterator[Supervisor]:
     """A supervisor whose two workers have just begun to start, and who gives them no time to answer."""
-    config = uvicorn.Config(ROUTE, workers=2, lifespan="off", log_config=None, timeout_worker_healthcheck=0)
+    config = uvicorn.Config(
+        route, factory=factory, workers=2, lifespan="off", log_config=None, timeout_worker_healthcheck=0
+    )
     with ExitStack() as stack:
         for number in SIGNALS:  # a supervisor takes them all
             stack.callback(signal.signal, number, signal.getsignal(number))
@@ -72,6 +80,41 @@ def test_none_is_replaced_once_all_are_to_stop() -> None:
         supervisor.processes[0].process.join()
         supervisor.keep_subprocess_alive()
         assert pids(supervisor) == before
+
+
+def hanging() -> None:
+    """Make an app that never comes about: signals are noted by then, and nothing looks at them."""
+    Path(os.environ["HANGING"], str(os.getpid())).touch()
+    time.sleep(PATIENCE)
+
+
+@pytest.fixture
+def hung(tmp_path, monkeypatch) -> Iterator[Supervisor]:
+    """A supervisor whose workers hang, and were told to stop."""
+    monkeypatch.setenv("HANGING", str(tmp_path))
+    monkeypatch.setattr(supervisor_module, "_PATIENCE", 0.2)
+    with begun(ROUTE.replace("never_asked", "hanging"), factory=True) as supervisor:
+        wait_for(lambda: len(list(tmp_path.iterdir())) == 2)
+        supervisor.handle_int()
+        supervisor.terminate_all()
+        yield supervisor
+
+
+def test_workers_that_hang_are_killed_after_the_second_signal(hung: Supervisor) -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+    hung.join_all()
+    assert [worker.process.exitcode for worker in hung.processes] == [-signal.SIGKILL] * 2
+
+
+def test_one_signal_leaves_workers_the_time_they_take(hung: Supervisor) -> None:
+    waiting = threading.Thread(target=hung.join_all)
+    waiting.start()
+    waiting.join(0.5)
+    assert waiting.is_alive()
+    assert all(worker.process.is_alive() for worker in hung.processes)
+    hung.signal_queue.append(signal.SIGTERM)
+    waiting.join(PATIENCE)
+    assert not waiting.is_alive()
 
 
 def test_workers_that_cannot_start_end_the_command(tmp_path) -> None:
