@@ -144,7 +144,7 @@ class Redactor:
     def document(self, value: Any) -> Any:
         """Return a copy of a configuration with secret headers, options, parts of URLs and known secrets replaced."""
         if isinstance(value, str):
-            return self.url(value) if "://" in value and _URL.fullmatch(value) else self.text(value)
+            return self.text(_URL.sub(lambda found: self.url(found[0]), value) if "://" in value else value)
         if isinstance(value, dict):
             return {name: self._option(name, item) for name, item in value.items()}
         if isinstance(value, (list, tuple)):

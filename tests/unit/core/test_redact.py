@@ -117,8 +117,33 @@ def test_a_configuration_shows_options_and_no_secrets():
     }
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("no connection to http://user:pw@host/v1: refused", "no connection to http://[redacted]@host/v1: refused"),
+        (
+            "at\nhttps://host/?api_key=abc and s3://a/?sig=x",
+            "at\nhttps://host/?api_key=[redacted] and s3://a/?sig=[redacted]",
+        ),
+        ("see HTTP://host/?limit=5, or https://[", "see HTTP://host/?limit=5, or https://["),
+    ],
+)
+def test_urls_within_a_text_show_no_secrets(text, shown):
+    assert Redactor().document({"reason": [text]}) == {"reason": [shown]}
+
+
 _WORDS = st.sampled_from(
-    ["ok", "https://user:pw@host/?api_key=1", "https://host/v1", f"key {SECRET}", "s3://a b", "api_key", "headers", ""]
+    [
+        "ok",
+        "https://user:pw@host/?api_key=1",
+        "https://host/v1",
+        f"key {SECRET}",
+        "s3://a b",
+        "at https://host/?key=1 now",
+        "api_key",
+        "headers",
+        "",
+    ]
 )
 _VALUES = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), _WORDS, st.lists(_WORDS))
 _NAMES = st.sampled_from(["status", "token", "headers", "path", "api_key", "reason", "authorization"])
