@@ -251,7 +251,8 @@ async def build(
     if any(_may_change(entry, services) for entry in entries):
         stages.append(Stage("ledger", Layer.OBSERVE, _LEDGER_RANK, LedgerObserver(services)))
     if entries:
-        stages.append(Stage("body check", Layer.TRANSFORM, _GUARD_RANK, _check_body, changes=False))
+        watched = any(_is_observer_of_others(entry) for entry in entries)
+        stages.append(Stage("body check", Layer.TRANSFORM, _GUARD_RANK, _check_body, changes=watched))
     return in_order(stages)
 
 
@@ -267,7 +268,12 @@ def _may_change(entry: Entry, services: Services) -> bool:
     if entry.name == _IMPLIED:
         models, options = services.models, entry.options
         return bool(models.default or models.aliases or options["extra_body"] or options["extra_headers"])
-    return entry.plugin.layer is Layer.TRANSFORM
+    return entry.plugin.layer is Layer.TRANSFORM or _is_observer_of_others(entry)
+
+
+def _is_observer_of_others(entry: Entry) -> bool:
+    """Return whether it should change nothing, and nobody knows whether it does: then the body check enters it."""
+    return entry.plugin.layer is Layer.OBSERVE and entry.name not in BUILT_IN
 
 
 def _is_idle(entry: Entry, services: Services) -> bool:

@@ -60,6 +60,17 @@ async def test_one_of_the_working_directory_works_by_its_place(folder, name) -> 
             assert row["interceptor"] == name
 
 
+async def test_what_an_observer_changes_all_the_same_is_told(folder) -> None:
+    (folder / "own_watch.py").write_text(MARK.replace("Layer.TRANSFORM", "Layer.OBSERVE"))
+    with ModelServer() as server:
+        async with sidecar(folder, server, ["own_watch:PLUGIN"]) as proxy:
+            answered = await proxy.ask(chat())
+            assert proxy.last["user"] == "marked"
+            assert answered.header("x-evalside-changes") == "user"
+            [row] = (await proxy.get("/-/runs/default")).json["changes"]
+            assert (row["field"], row["interceptor"]) == ("user", "body check")
+
+
 def test_one_of_pythonpath_comes_before_the_working_directory(folder, tmp_path_factory, monkeypatch) -> None:
     other = tmp_path_factory.mktemp("other")
     (other / "own_mark.py").write_text(MARK.replace("marked", "from the path"))
