@@ -109,7 +109,6 @@ class ProgressTracking:
         try:
             await asyncio.to_thread(self._write, number)
             await self._send(number)
-            self._told = number  # not before: the sidecar may stop meanwhile, and then it is told again
         except (OSError, httpx.HTTPError) as error:
             logger.warning("progress_tracking: %d answers could not be told: %s", number, error)
         else:
