@@ -6,7 +6,7 @@ import itertools
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
@@ -86,11 +86,10 @@ class _Run:
 async def _ask_all(
     run: _Run, samples: Sequence[Sample], journal: Journal | None, on_progress: OnProgress
 ) -> tuple[list[SampleRecord], Tally]:
-    wanted = {(sample.id, repeat) for sample in samples for repeat in range(run.task.repeats)}
-    kept = journal.answered if journal is not None else []
-    answered = {place(record): record for record in kept if place(record) in wanted}
+    answered = _still_good(journal.answered if journal is not None else (), run.turns(samples))
     records = list(answered.values())
-    tally = Tally(total=len(wanted))
+    total = len(samples) * run.task.repeats
+    tally = Tally(total=total)
     for record in records:
         tally.add(record)
     tally.resumed = tally.done
@@ -110,7 +109,7 @@ async def _ask_all(
     queue = (turn for turn in run.turns(samples) if (turn.sample.id, turn.repeat) not in answered)
     try:
         async with asyncio.TaskGroup() as group:
-            for _ in itertools.repeat(None, min(run.asked.parallelism, len(wanted))):
+            for _ in itertools.repeat(None, min(run.asked.parallelism, total)):
                 group.create_task(work(queue))
     except ExceptionGroup as errors:
         hopeless, other = errors.split(EndpointError)
@@ -118,6 +117,27 @@ async def _ask_all(
             raise
         raise hopeless.exceptions[0] from None
     return sorted(records, key=place), tally
+
+
+def _still_good(kept: Sequence[SampleRecord], turns: Iterable[_Turn]) -> dict[tuple[str, int], SampleRecord]:
+    """What was answered of these turns, the last of each. A record of another request or truth is of a task or data
+    that were changed since: it is asked again, or the score would be of two benchmarks.
+    """
+    if not kept:
+        return {}
+    by_place = {place(record): record for record in kept}
+    good = {}
+    for turn in turns:
+        record = by_place.get((turn.sample.id, turn.repeat))
+        if record is None or record.ground_truth != list(turn.sample.accepted):
+            continue
+        if record.request_sha256 in {None, _digest(turn.body)}:
+            good[place(record)] = record
+    return good
+
+
+def _digest(body: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
 def _record(turn: _Turn, answer: Answer, grade: Grade | None, score_name: str) -> SampleRecord:
@@ -142,5 +162,5 @@ def _record(turn: _Turn, answer: Answer, grade: Grade | None, score_name: str) -
         group=sample.group,
         scores={score_name: grade.score, **grade.scores} if grade else {},
         unparsed=list(grade.unparsed) if grade else [],
-        request_sha256=hashlib.sha256(json.dumps(turn.body, sort_keys=True).encode()).hexdigest(),
+        request_sha256=_digest(turn.body),
     )

@@ -5,7 +5,9 @@ import pytest
 from harness.api import ConfigParams, EndpointType
 from harness.asked import Asked
 from harness.errors import ConfigurationError, EndpointError
+from harness.journal import Journal
 from harness.records import SampleRecord, Tally
+from harness.redact import Redactor
 from harness.runner import run_task
 from harness.tasks.smoke import SmokeTask
 from proxy.testing import Reply
@@ -39,6 +41,29 @@ async def test_every_sample_is_asked_once_graded_and_sorted(ask, server, said):
     assert (first.sub_query_id, first.query, first.ground_truth) == (0, "What is 2 plus 3?", ["5", "five"])
     assert (first.generation, first.answer, first.score_name) == ("5", "5", "accuracy")
     assert (first.num_prompt_tokens, first.num_generated_tokens, first.finish_reason) == (7, 3, "stop")
+
+
+class Changed(SmokeTask):
+    """Its first question is put otherwise, and another answer is right for its second."""
+
+    def samples(self):
+        first, second, *others = super().samples()
+        return [replace(first, query=f"{first.query} Quickly!"), replace(second, accepted=("otherwise",)), *others]
+
+
+async def test_a_run_that_goes_on_asks_again_what_was_changed_since(server, said, tmp_path):
+    server.on(CHAT, lambda _: said("x"))
+    asked = Asked(server.url, EndpointType.CHAT, None, ConfigParams(limit_samples=4))
+    with Journal(tmp_path, "r1", Redactor()) as journal:
+        await run_task(TASK, asked, journal=journal)
+    for again in (2, 0):
+        server.clear()
+        with Journal(tmp_path, "r1", Redactor()) as journal:
+            records, tally = await run_task(Changed(), asked, journal=journal)
+        assert len(server.generation_requests) == again
+        assert (len(records), tally.total, tally.done, tally.resumed) == (4, 4, 4, 4 - again)
+        assert [record.query for record in records] == [sample.query for sample in Changed().samples()[:4]]
+        assert records[1].ground_truth == ["otherwise"]
 
 
 async def test_parallelism_is_used_and_never_exceeded(ask, server, said):
