@@ -125,9 +125,9 @@ async def run_job(
     """
     task = configured(job.config)
     redactor = Redactor.of(job.config, job.target)
-    write_run_config(job.folder, job.config, job.target, redactor)
     endpoint = job.target.api_endpoint
     with Processes(job.folder, job.place) as processes:
+        write_run_config(job.folder, job.config, job.target, redactor)
 
         def watched(tally: Tally) -> None:
             processes.progress(tally)

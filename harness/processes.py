@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import fcntl
 import os
 import resource
 import sys
@@ -14,6 +15,7 @@ from typing import Self
 
 import orjson
 
+from harness.errors import RunError
 from harness.records import Tally
 
 PROCESSES_FILE = "processes.jsonl"
@@ -56,7 +58,8 @@ class Process:
 class Processes:
     """Keeps `processes.jsonl` (0600) in `folder` up to date for this process while the `with` block is open.
 
-    `all` are those of the same `run`, this one last; another run's file is begun anew.
+    `all` are those of the same `run`, this one last; another run's file is begun anew. Raises RunError while another
+    process has the folder: each would count, and take up, the other's samples.
     """
 
     def __init__(self, folder: Path, run: str, *, clock: Callable[[], float] = time.time) -> None:
@@ -71,6 +74,13 @@ class Processes:
 
     def __enter__(self) -> Self:
         self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._descriptor)
+            raise RunError(
+                f"another run is writing into {self._path.parent}; wait for it, or choose another folder (--output-dir)"
+            ) from None
         earlier = self._read(os.pread(self._descriptor, os.fstat(self._descriptor).st_size, 0))
         self.all = [*earlier, self._own]
         self._offset = len(earlier) * _LINE

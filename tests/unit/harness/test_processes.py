@@ -5,6 +5,7 @@ import stat
 
 import pytest
 
+from harness.errors import RunError
 from harness.processes import PROCESSES_FILE, Process, Processes
 from harness.records import Tally
 
@@ -83,3 +84,13 @@ async def test_it_is_seen_while_no_answer_comes(tmp_path, monkeypatch):
 def test_a_clock_that_was_put_back_gives_no_negative_times():
     process = Process("r1", started=10.0, seen=5.0, asked=9.0, answered=4.0)
     assert (process.seconds, process.asking(0.0, 99.0)) == (0, 0)
+
+
+def test_a_folder_that_another_run_writes_into_is_refused_and_left_as_it_is(tmp_path):
+    with Processes(tmp_path, "r1"):
+        before = (tmp_path / PROCESSES_FILE).read_bytes()
+        with pytest.raises(RunError, match=r"another run is writing into .*--output-dir"), Processes(tmp_path, "r2"):
+            pass
+        assert (tmp_path / PROCESSES_FILE).read_bytes() == before
+    with Processes(tmp_path, "r2") as processes:
+        assert len(processes.all) == 1
