@@ -103,12 +103,23 @@ def _show(console: Console, ended: Ended) -> None:
 
 
 def _tasks(run: str) -> list[Ended]:
-    """The ended tasks of a run or folder. Raises ConfigurationError for none."""
+    """The ended tasks of a run or folder. Raises ConfigurationError for none, or for files of another run."""
     path = Path(run)
-    if not path.is_dir():
-        with Runs() as runs:
-            path = Path(runs.find(run).folder)
-    return [read_folder(folder) for folder in task_folders(path)]
+    if path.is_dir():
+        return [read_folder(folder) for folder in task_folders(path)]
+    with Runs() as runs:
+        known = runs.find(run)
+        places = {job.place for job in runs.jobs(known)}
+    found = [read_folder(folder) for folder in task_folders(Path(known.folder))]
+    for ended in found:
+        other = ended.report.get("run")
+        if other is not None and other not in places:
+            raise ConfigurationError(
+                f"{ended.path} holds the files of {other!r}, not those of run {known.id!r}: it has not ended, or the "
+                f"other wrote over them; `evalside rerun {known.id} --replay` writes them anew, and each run that is "
+                "to be kept needs an --output-dir of its own"
+            )
+    return found
 
 
 def _one(run: str, task: str | None) -> Ended:

@@ -57,6 +57,17 @@ def test_two_runs_are_compared(ran, evalside):
     assert "has no task 'smok'; did you mean 'smoke'?" in output
 
 
+@pytest.mark.parametrize("command", [["report"], ["export"], ["compare", "out"]])
+def test_files_of_another_run_in_the_same_folder_are_not_taken_for_its_own(command, ran, evalside):
+    first, second = ran("--output-dir", "out"), ran("--output-dir", "out")
+    assert evalside(*command, second)[0] == 0
+    code, output = evalside(*command, first)
+    assert code == 2
+    said = " ".join(output.split())
+    assert f"out holds the files of '{second}.smoke', not those of run '{first}'" in said
+    assert f"`evalside rerun {first} --replay` writes them anew" in said
+
+
 def test_two_tasks_of_one_benchmark_are_told_apart(evalside, server, said, standin):
     server.on(CHAT, said("5"))
     Path("run.yaml").write_text(
