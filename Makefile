@@ -1,9 +1,10 @@
 # Every target installs what it needs: a machine with Python >= 3.11 (with pip and venv) and make is enough.
-# Overridable: PYTHON=python3.12, ARGS="-k cache" (for pytest).
+# Overridable: PYTHON=python3.12, ARGS="-k cache" (for pytest), JOBS=4 (processes of `make test`).
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 ARGS ?=
+JOBS ?= 2
 IMAGE ?= evalside
 
 VENV := .venv
@@ -38,7 +39,7 @@ demo: $(VENV)/.demo ## Run a small task twice against a real llama.cpp server; t
 	@$(BIN)/python -m harness.demo
 
 test: $(VENV)/.dev ## Run the unit, contract, fault and docs tests (ARGS= goes to pytest)
-	@$(BIN)/python -m pytest -m "not e2e and not e2e_big and not bench" $(ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not e2e and not e2e_big and not bench" $(ARGS)
 
 coverage: ## The same tests with branch coverage; proxy.core, wire and edge must be complete
 	@$(MAKE) --no-print-directory test ARGS='--cov --cov-report= $(ARGS)'
