@@ -80,7 +80,7 @@ class Redactor:
         if isinstance(value, list | tuple):
             return [self.document(item) for item in value]
         if isinstance(value, str):
-            return self.url(value) if _URL.fullmatch(value) else self.text(value)
+            return self.text(_URL.sub(lambda found: self.url(found[0]), value) if "://" in value else value)
         return value
 
     def _query(self, query: str) -> str:

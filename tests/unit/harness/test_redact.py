@@ -76,7 +76,7 @@ def test_a_header_of_that_name_is_treated_the_same(name):
         ("http://h/a?b=c%20d&e#f", "http://h/a?b=c%20d&e#f"),
         (f"http://h/{SECRET}?q={SECRET}", "http://h/[redacted]?q=[redacted]"),
         (f"http://[{SECRET}", "http://[[redacted]"),
-        ("read http://h/?key=1 first", "read http://h/?key=1 first"),
+        ("read http://h/?key=1 first", "read http://h/?key=[redacted] first"),
     ],
 )
 def test_values(rule, given, shown):
