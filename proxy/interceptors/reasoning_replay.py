@@ -27,6 +27,8 @@ _FIELDS = ("reasoning_content", "reasoning")
 _SYSTEM_ROLES = ("system", "developer")
 _AMBIGUOUS = ""
 """In place of reasoning where an answer that reads the same came with another: nobody can tell which it is."""
+_UNREASONED = "\0"
+"""The same where an answer came without any."""
 
 
 class ReasoningReplayConfig(StrictConfig):
@@ -90,21 +92,22 @@ class ReasoningReplay:
     def _recalled(self, run: str | None, message: Mapping[str, Any], before: str) -> str | None:
         recalled = (self._memory.recall(run, _KIND, f"{before}:{key}") for key in _keys(message))
         found = {reasoning for reasoning in recalled if reasoning is not None}
-        return (found.pop() if len(found) == 1 else _AMBIGUOUS) if found else None
+        if not found or found == {_UNREASONED}:
+            return None
+        return found.pop() if len(found) == 1 else _AMBIGUOUS
 
     def _miss(self, exchange: Exchange, message: Mapping[str, Any]) -> None:
         if self._config.log_misses and not _reasoning(message):
             console.info("Reasoning unknown", extra={"exchange": exchange.id, "run": exchange.run})
 
     def _remember(self, exchange: Exchange, message: Mapping[str, Any]) -> None:
-        reasoning = _reasoning(message)
-        if reasoning:
-            before, keep = _conversation(exchange.received)[-1], self._config.cache_max_entries
-            for key in _keys(message):
-                at = f"{before}:{key}"
-                same = self._memory.recall(exchange.run, _KIND, at) in {None, reasoning}
-                self._memory.remember(exchange.run, _KIND, at, reasoning if same else _AMBIGUOUS, keep=keep)
-                self._unwritten = True
+        reasoning = _reasoning(message) or _UNREASONED
+        before, keep = _conversation(exchange.received)[-1], self._config.cache_max_entries
+        for key in _keys(message):
+            at = f"{before}:{key}"
+            same = self._memory.recall(exchange.run, _KIND, at) in {None, reasoning}
+            self._memory.remember(exchange.run, _KIND, at, reasoning if same else _AMBIGUOUS, keep=keep)
+            self._unwritten = True
 
     def _give_back(self, message: dict[str, Any], reasoning: str) -> None:
         config = self._config

@@ -152,6 +152,17 @@ async def test_choices_that_read_the_same_and_were_reasoned_differently_are_ambi
         assert proxy.last == body
 
 
+@pytest.mark.parametrize("reasoned", [("one way", ""), ("", "one way")])
+async def test_an_answer_without_reasoning_gets_none_of_another_that_reads_the_same(tmp_path, server, reasoned):
+    body = chat(messages=[USER, {"role": "assistant", "content": "4"}, USER])
+    async with sidecar(tmp_path, server, replay()) as proxy:
+        for seed, reasoning in enumerate(reasoned):
+            server.enqueue(answer(content="4", reasoning_content=reasoning))
+            await proxy.ask(chat(seed=seed), x_evalside_run="r")
+        await proxy.ask(body, x_evalside_run="r")
+        assert proxy.last == body
+
+
 async def test_what_others_tell_the_model_in_each_turn_does_not_count(tmp_path, server):
     server.enqueue(answer(content="42", reasoning_content="hm"))
     counter = {"name": "turn_counter", "config": {"max_turns": 1000, "trigger": "periodic", "position": "user_message"}}
