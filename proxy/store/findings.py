@@ -75,25 +75,29 @@ def _aborted(db: Database, run: str, number: int) -> list[Finding]:
 
 
 def _damped(db: Database, run: str, number: int) -> list[Finding]:
-    repeated = quantities(db, run, number).get("damped")
-    if repeated is None:
-        return []
-    text = (
-        f"{repeated.times} requests asked again and again for what the model server refuses; they got its last"
-        " answer from memory (damping). The harness hammers an error: look at the exchanges of this status."
+    return _counted(
+        db,
+        (run, number),
+        "damped",
+        "{} requests asked again and again for what the model server refuses; they got its last answer from memory"
+        " (damping). The harness hammers an error: look at the exchanges of this status.",
     )
-    return [{"finding": "damped", "count": repeated.times, "text": text}]
 
 
 def _ambiguous(db: Database, run: str, number: int) -> list[Finding]:
-    unsure = quantities(db, run, number).get("reasoning_ambiguous")
-    if unsure is None:
-        return []
-    text = (
-        f"{unsure.times} earlier answers were sent on without their reasoning: other samples of the same turn read the"
-        " same and were reasoned differently (reasoning_replay). A client that keeps the reasoning itself can send it."
+    return _counted(
+        db,
+        (run, number),
+        "reasoning_ambiguous",
+        "{} earlier answers were sent on without their reasoning: other samples of the same turn read the same and were"
+        " reasoned differently (reasoning_replay). A client that keeps the reasoning itself can send it.",
     )
-    return [{"finding": "reasoning_ambiguous", "count": unsure.times, "text": text}]
+
+
+def _counted(db: Database, of: tuple[str, int], name: str, text: str) -> list[Finding]:
+    """Return the finding that this was counted in a pass of a run; none where it was not."""
+    counted = quantities(db, *of).get(name)
+    return [] if counted is None else [{"finding": name, "count": counted.times, "text": text.format(counted.times)}]
 
 
 def _repeats(distinct: int, collapsed: int) -> Finding:

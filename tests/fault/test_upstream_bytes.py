@@ -62,6 +62,15 @@ async def served(server, *answers, transport, method="GET", **options):
 # -- an answer belongs to its request ---------------------------------------------------------------------------------
 
 
+async def answered_by_another_connection(server, transport):
+    """The next request gets its own answer, over a connection of its own."""
+    again = asyncio.create_task(ask(transport, server.url))
+    second = await server.accept()
+    await request_on(second)
+    say(second, OK)
+    assert (await again)[:2] == (200, b"ok")
+
+
 @pytest.mark.parametrize("head", [OK, b"HTTP/1.1 204 No Content\r\n\r\n", b"HTTP/1.1 304 Not Modified\r\n\r\n"])
 def test_an_answer_that_nobody_asked_for_is_given_to_nobody(run, head):
     """It lies in the kernel when the next request wants the connection: the loop has not seen it yet."""
@@ -72,11 +81,7 @@ def test_an_answer_that_nobody_asked_for_is_given_to_nobody(run, head):
                 first, asking = await served(server, head, transport=transport)
                 await asking
                 say(first, POISON)
-                again = asyncio.create_task(ask(transport, server.url))
-                second = await server.accept()
-                await request_on(second)
-                say(second, OK)
-                assert (await again)[:2] == (200, b"ok")
+                await answered_by_another_connection(server, transport)
 
     run(work())
 
@@ -90,11 +95,7 @@ def test_the_body_of_an_answer_to_head_is_given_to_nobody(run):
                 )
                 assert (await asking)[:2] == (200, b"")
                 say(first, b"poison")
-                again = asyncio.create_task(ask(transport, server.url))
-                second = await server.accept()
-                await request_on(second)
-                say(second, OK)
-                assert (await again)[:2] == (200, b"ok")
+                await answered_by_another_connection(server, transport)
 
     run(work())
 
@@ -108,11 +109,7 @@ def test_the_answer_to_a_request_that_was_given_up_is_given_to_nobody(run):
                 await asyncio.gather(asking, return_exceptions=True)
                 with contextlib.suppress(OSError):
                     say(first, POISON)
-                again = asyncio.create_task(ask(transport, server.url))
-                second = await server.accept()
-                await request_on(second)
-                say(second, OK)
-                assert (await again)[:2] == (200, b"ok")
+                await answered_by_another_connection(server, transport)
                 assert await is_hung_up_on(first)
 
     run(work())
@@ -151,11 +148,7 @@ def test_an_early_answer_to_a_long_request_is_read(run, ends):
                 if ends:
                     connection.close()
                 assert (await asking)[:2] == (413, b"big")
-                again = asyncio.create_task(ask(transport, server.url))
-                second = await server.accept()
-                await request_on(second)
-                say(second, OK)
-                assert (await again)[:2] == (200, b"ok")
+                await answered_by_another_connection(server, transport)
 
     run(work())
 
